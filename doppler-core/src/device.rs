@@ -1,0 +1,323 @@
+//! Where recordings run: a GPU, the CPU at speed, or the CPU by the references.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::{Arc, RwLock};
+
+use doppler_kernels::{Access, Tier};
+use doppler_rdrr::DType;
+
+use crate::gpu::{self, AdapterReport, Gpu};
+use crate::tensor::{MappedPiece, Storage, read, write};
+use crate::{Error, Recorder, Recording, Tensor, host, oracle};
+
+/// Which device to open.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// A real GPU when there is one, else the CPU.
+    #[default]
+    Auto,
+    /// A real GPU.
+    Gpu,
+    /// The CPU, with threads and vector instructions.
+    Host,
+    /// The CPU by the f64 references: slow, and the definition of right.
+    Oracle,
+    /// The first adapter whose name contains this, in any case; the only way to a software GPU.
+    Named(String),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "auto" => DeviceChoice::Auto,
+            "gpu" => DeviceChoice::Gpu,
+            "host" => DeviceChoice::Host,
+            "oracle" => DeviceChoice::Oracle,
+            name => DeviceChoice::Named(name.to_owned()),
+        })
+    }
+}
+
+/// How to open a device. The default opens the best one with all its abilities.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceOptions {
+    /// Which one.
+    pub choice: DeviceChoice,
+    /// Bytes of GPU memory to stay within, besides the driver's own budget.
+    pub memory_budget: Option<u64>,
+    /// Bind at most this many bytes, as a smaller device would; larger tensors are split by rows.
+    pub max_binding_bytes: Option<u64>,
+    /// Take only what every WebGPU device has: no subgroups, no f16, default limits.
+    pub webgpu_limits: bool,
+    /// Kernel name → variant name, instead of the registry's choice.
+    pub kernel_overrides: BTreeMap<String, String>,
+}
+
+/// What was opened, for people and reports.
+#[derive(Debug, Clone)]
+pub struct DeviceReport {
+    /// `gpu`, `host` or `oracle`.
+    pub executor: &'static str,
+    /// The adapter, or the CPU.
+    pub adapter: String,
+    /// Graphics API and driver, or the number of threads.
+    pub driver: String,
+    /// Why this one.
+    pub why: String,
+    /// What the device grants to shaders.
+    pub tier: Option<Tier>,
+    /// The largest binding.
+    pub max_binding_bytes: Option<u64>,
+}
+
+/// A device; clones share it.
+#[derive(Debug, Clone)]
+pub struct Device(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    executor: Executor,
+    why: String,
+}
+
+#[derive(Debug)]
+enum Executor {
+    Gpu(Box<Gpu>),
+    Host,
+    Oracle,
+}
+
+/// Bytes that a submission will deliver.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    Gpu(gpu::Readback, Device),
+    Ready(Vec<u8>),
+}
+
+impl Pending {
+    /// Waits for the bytes. Native wgpu blocks here; it is the only place that does.
+    pub async fn bytes(self) -> Result<Vec<u8>, Error> {
+        match self {
+            Pending::Ready(bytes) => Ok(bytes),
+            Pending::Gpu(readback, device) => match &device.0.executor {
+                Executor::Gpu(gpu) => readback.wait(gpu),
+                _ => unreachable!("a GPU readback comes from a GPU"),
+            },
+        }
+    }
+}
+
+impl Device {
+    /// The best device: a real GPU, else the CPU.
+    ///
+    /// # Errors
+    /// [`Error::DeviceRequest`] when there is a GPU that cannot be opened.
+    pub async fn new() -> Result<Device, Error> {
+        Device::open(&DeviceOptions::default()).await
+    }
+
+    /// The device that `options` ask for.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] naming what there is, [`Error::DeviceRequest`].
+    pub async fn open(options: &DeviceOptions) -> Result<Device, Error> {
+        let opened = match &options.choice {
+            DeviceChoice::Host => return Ok(Device::with(Executor::Host, "asked for")),
+            DeviceChoice::Oracle => return Ok(Device::with(Executor::Oracle, "asked for")),
+            DeviceChoice::Auto | DeviceChoice::Gpu => Gpu::open(options, |adapter| !adapter.software).await?,
+            DeviceChoice::Named(name) => {
+                let name = name.to_lowercase();
+                Gpu::open(options, |adapter| adapter.name.to_lowercase().contains(&name)).await?
+            }
+        };
+        let found = async || {
+            let names: Vec<_> = gpu::list().await.into_iter().map(|a| format!("{} ({})", a.name, a.kind)).collect();
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        };
+        match (opened, &options.choice) {
+            (Some(gpu), choice) => {
+                let why = if *choice == DeviceChoice::Auto { "best GPU found" } else { "asked for" };
+                Ok(Device::with(Executor::Gpu(Box::new(gpu)), why))
+            }
+            (None, DeviceChoice::Auto) => {
+                Ok(Device::with(Executor::Host, format!("no real GPU; adapters: {}", found().await)))
+            }
+            (None, choice) => {
+                let wanted = if let DeviceChoice::Named(name) = choice { name.clone() } else { "gpu".to_owned() };
+                Err(Error::NoAdapter { wanted, found: found().await })
+            }
+        }
+    }
+
+    fn with(executor: Executor, why: impl Into<String>) -> Device {
+        Device(Arc::new(Inner { executor, why: why.into() }))
+    }
+
+    /// All GPU adapters, best first, software ones last.
+    pub async fn adapters() -> Vec<AdapterReport> {
+        gpu::list().await
+    }
+
+    /// What was opened, and why.
+    #[must_use]
+    pub fn report(&self) -> DeviceReport {
+        let why = self.0.why.clone();
+        let threads = format!("{} threads", rayon::current_num_threads());
+        let cpu = |executor, driver| DeviceReport {
+            executor,
+            adapter: format!("CPU ({})", std::env::consts::ARCH),
+            driver,
+            why: why.clone(),
+            tier: None,
+            max_binding_bytes: None,
+        };
+        match &self.0.executor {
+            Executor::Gpu(gpu) => DeviceReport {
+                executor: "gpu",
+                adapter: gpu.adapter.name.clone(),
+                driver: format!("{}, {}", gpu.adapter.backend, gpu.adapter.driver),
+                why,
+                tier: Some(gpu.tier.clone()),
+                max_binding_bytes: Some(gpu.max_binding_bytes),
+            },
+            Executor::Host => cpu("host", threads),
+            Executor::Oracle => cpu("oracle", "f64 references".to_owned()),
+        }
+    }
+
+    /// The kernel variants used so far: kernel (and weight format) → variant and why. Empty on the CPU.
+    #[must_use]
+    pub fn kernel_variants(&self) -> BTreeMap<String, String> {
+        if let Executor::Gpu(gpu) = &self.0.executor { gpu.choices() } else { BTreeMap::new() }
+    }
+
+    /// The most GPU memory that buffers took; 0 on the CPU.
+    #[must_use]
+    pub fn peak_gpu_bytes(&self) -> u64 {
+        if let Executor::Gpu(gpu) = &self.0.executor { gpu.peak_bytes() } else { 0 }
+    }
+
+    /// Simulates a driver reset: every later use of the device is [`Error::DeviceLost`]. Does nothing on the CPU.
+    pub fn destroy(&self) {
+        if let Executor::Gpu(gpu) = &self.0.executor {
+            gpu.destroy();
+        }
+    }
+
+    pub(crate) fn gpu(&self) -> Option<&Gpu> {
+        if let Executor::Gpu(gpu) = &self.0.executor { Some(gpu) } else { None }
+    }
+
+    pub(crate) fn max_binding_bytes(&self) -> u64 {
+        self.gpu().map_or(u64::MAX, |gpu| gpu.max_binding_bytes)
+    }
+
+    /// An uninitialised tensor (zeros on the CPU) from the pool.
+    pub(crate) fn alloc(&self, label: &str, shape: &[usize], dtype: DType) -> Result<Tensor, Error> {
+        let elements: usize = shape.iter().product();
+        let bytes = dtype.tensor_bytes(shape).expect("the decoder's tensors are whole blocks");
+        let storage = match &self.0.executor {
+            Executor::Gpu(gpu) => Storage::Gpu(gpu.alloc(label, bytes as u64, true)?),
+            Executor::Host => Storage::Host(RwLock::new(vec![0; bytes.div_ceil(4)])),
+            Executor::Oracle => Storage::Oracle(RwLock::new(vec![0.0; elements])),
+        };
+        Ok(Tensor::new(label.to_owned(), shape, dtype, storage))
+    }
+
+    /// A tensor over a piece of a mapped model: uploaded on a GPU, used in place on the CPU.
+    pub(crate) fn weight(&self, label: &str, shape: &[usize], dtype: DType, piece: MappedPiece) -> Result<Tensor, Error> {
+        let storage = match &self.0.executor {
+            Executor::Gpu(gpu) => {
+                let bytes = piece.bytes();
+                let buffer = gpu.alloc(label, bytes.len() as u64, false)?;
+                gpu.write(&buffer, bytes)?;
+                Storage::Gpu(buffer)
+            }
+            // Kernels read 4-byte words; a foreign file may have put the tensor at any offset.
+            Executor::Host if piece.bytes().as_ptr().align_offset(4) == 0 => Storage::Mapped(piece),
+            Executor::Host => Storage::Host(RwLock::new(host::words(piece.bytes()))),
+            Executor::Oracle => Storage::Oracle(RwLock::new(oracle::numbers(dtype, piece.bytes())?)),
+        };
+        Ok(Tensor::new(label.to_owned(), shape, dtype, storage))
+    }
+
+    /// Sets a tensor's first bytes; seen by everything submitted later.
+    pub(crate) fn write(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
+        match (&self.0.executor, tensor.storage()) {
+            (Executor::Gpu(gpu), Storage::Gpu(buffer)) => gpu.write(buffer, bytes),
+            (Executor::Host, Storage::Host(words)) => {
+                bytemuck::cast_slice_mut(&mut write(words))[..bytes.len()].copy_from_slice(bytes);
+                Ok(())
+            }
+            (Executor::Oracle, Storage::Oracle(values)) => {
+                let numbers = oracle::numbers(tensor.dtype(), bytes)?;
+                write(values)[..numbers.len()].copy_from_slice(&numbers);
+                Ok(())
+            }
+            _ => Err(Error::ForeignTensor { label: tensor.label().to_owned() }),
+        }
+    }
+
+    /// Copies the first `elements` of one tensor to another of the same type.
+    pub(crate) fn copy(&self, from: &Tensor, to: &Tensor, elements: usize) -> Result<(), Error> {
+        let bytes = from.dtype().tensor_bytes(&[elements]).expect("only unpacked tensors are copied");
+        match (&self.0.executor, from.storage(), to.storage()) {
+            (_, _, _) if bytes == 0 => {}
+            (Executor::Gpu(gpu), Storage::Gpu(from), Storage::Gpu(to)) => gpu.copy(from, to, bytes as u64),
+            (Executor::Host, Storage::Host(from), Storage::Host(to)) => {
+                let words = bytes.div_ceil(4);
+                write(to)[..words].copy_from_slice(&read(from)[..words]);
+            }
+            (Executor::Oracle, Storage::Oracle(from), Storage::Oracle(to)) => {
+                write(to)[..elements].copy_from_slice(&read(from)[..elements]);
+            }
+            _ => return Err(Error::ForeignTensor { label: from.label().to_owned() }),
+        }
+        Ok(())
+    }
+
+    /// Makes a recording ready: variants, compute pipelines and bind groups on a GPU.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] when no variant runs, [`Error::Gpu`] when a shader does not compile.
+    pub fn compile(&self, recorder: Recorder) -> Result<Recording, Error> {
+        let steps = recorder.into_steps();
+        let gpu = self.gpu().map_or(Ok(Vec::new()), |gpu| gpu.prepare(&steps))?;
+        Ok(Recording { steps, gpu })
+    }
+
+    /// Runs a recording and starts to read the first elements of `read`. Does not wait for a GPU.
+    pub(crate) fn submit(&self, recording: &Recording, read: Option<(&Tensor, usize)>) -> Result<Option<Pending>, Error> {
+        let sized = read.map(|(tensor, elements)| (tensor, elements * tensor.dtype().block_bytes()));
+        match &self.0.executor {
+            Executor::Gpu(gpu) => {
+                let readback = gpu.submit(&recording.gpu, sized.map(|(tensor, bytes)| (tensor, bytes as u64)))?;
+                return Ok(readback.map(|readback| Pending::Gpu(readback, self.clone())));
+            }
+            Executor::Host => recording.steps.iter().try_for_each(host::run)?,
+            Executor::Oracle => recording.steps.iter().try_for_each(oracle::run)?,
+        }
+        sized.map(|(tensor, bytes)| Ok(Pending::Ready(self.peek(tensor, bytes)?))).transpose()
+    }
+
+    /// The first bytes of a tensor on the CPU.
+    fn peek(&self, tensor: &Tensor, bytes: usize) -> Result<Vec<u8>, Error> {
+        match tensor.storage() {
+            Storage::Host(words) => Ok(bytemuck::cast_slice(&read(words))[..bytes].to_vec()),
+            Storage::Oracle(values) => {
+                let mut stored = oracle::stored(tensor.dtype(), &read(values));
+                stored.truncate(bytes);
+                Ok(stored)
+            }
+            _ => Err(Error::ForeignTensor { label: tensor.label().to_owned() }),
+        }
+    }
+}
+
+/// Whether a kernel's operand is only read.
+pub(crate) fn only_read(access: Access) -> bool {
+    access == Access::Read
+}

@@ -1,0 +1,120 @@
+//! Everything that can go wrong while running a model: what, where, and what to do.
+
+/// An error of the SDK.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No adapter fits the request.
+    #[error("no GPU adapter for `{wanted}`; found: {found}; install a Vulkan, Metal or Direct3D 12 driver, or choose `host`")]
+    NoAdapter {
+        /// What was asked for.
+        wanted: String,
+        /// The adapters that exist.
+        found: String,
+    },
+    /// The driver refused to open the adapter.
+    #[error("`{adapter}` could not be opened; update its driver or choose another device")]
+    DeviceRequest {
+        /// The adapter.
+        adapter: String,
+        /// The driver's reason.
+        #[source]
+        source: wgpu::RequestDeviceError,
+    },
+    /// The GPU was lost: a driver reset, a removed device, or a kernel that ran too long.
+    #[error("the GPU `{adapter}` was lost ({reason}); open the device again and reload the model")]
+    DeviceLost {
+        /// The adapter.
+        adapter: String,
+        /// The driver's reason.
+        reason: String,
+    },
+    /// Memory ran out.
+    #[error("`{adapter}` has no memory for {label} ({needed} bytes; {in_use} in use, budget {budget}); shorten the context, use a smaller model or free memory", budget = budget.map_or("not known".to_owned(), |b| b.to_string()))]
+    OutOfMemory {
+        /// The adapter.
+        adapter: String,
+        /// What the memory was for.
+        label: String,
+        /// Bytes asked for.
+        needed: u64,
+        /// Bytes in use before.
+        in_use: u64,
+        /// The limit, when one is known.
+        budget: Option<u64>,
+    },
+    /// A buffer larger than the device can bind.
+    #[error("{label} takes {bytes} bytes, `{adapter}` binds at most {limit}; split it or shorten the context")]
+    BindingTooLarge {
+        /// The adapter.
+        adapter: String,
+        /// The tensor.
+        label: String,
+        /// Its size.
+        bytes: u64,
+        /// The device's limit.
+        limit: u64,
+    },
+    /// The driver reported an error that the SDK did not expect.
+    #[error("the driver of `{adapter}` reports: {message}; please report this with the adapter's name and driver version")]
+    Gpu {
+        /// The adapter.
+        adapter: String,
+        /// The driver's words.
+        message: String,
+    },
+    /// The GPU did not finish in time.
+    #[error("`{adapter}` did not finish within {seconds} s; use a smaller prefill chunk or another device")]
+    GpuTimeout {
+        /// The adapter.
+        adapter: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// A kernel was recorded with the wrong number of tensors.
+    #[error("{kernel}: {actual} operands, expected {expected}")]
+    OperandCount {
+        /// The kernel.
+        kernel: &'static str,
+        /// What it takes.
+        expected: usize,
+        /// What it was given.
+        actual: usize,
+    },
+    /// A kernel was recorded with a tensor of another size or type.
+    #[error("{kernel}: operand `{operand}` is {actual_dtype} {actual:?}, expected {expected_dtype} {expected:?}")]
+    OperandShape {
+        /// The kernel.
+        kernel: &'static str,
+        /// The operand.
+        operand: &'static str,
+        /// What it takes.
+        expected: Vec<usize>,
+        /// What it takes.
+        expected_dtype: doppler_rdrr::DType,
+        /// What it was given.
+        actual: Vec<usize>,
+        /// What it was given.
+        actual_dtype: doppler_rdrr::DType,
+    },
+    /// A kernel was recorded with one tensor in two places, one of them written.
+    #[error("{kernel}: operand `{operand}` is also another operand of the same step; use separate tensors")]
+    OperandAlias {
+        /// The kernel.
+        kernel: &'static str,
+        /// The operand.
+        operand: &'static str,
+    },
+    /// A tensor of one device was used on another.
+    #[error("tensor `{label}` belongs to another device")]
+    ForeignTensor {
+        /// The tensor.
+        label: String,
+    },
+    /// The registry found no variant.
+    #[error(transparent)]
+    Kernel(#[from] doppler_kernels::Error),
+    /// The model files are wrong.
+    #[error(transparent)]
+    Rdrr(#[from] doppler_rdrr::Error),
+}

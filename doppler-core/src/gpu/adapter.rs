@@ -1,0 +1,128 @@
+//! Which adapters there are, which one is taken, and what is asked of it.
+
+use std::sync::{Arc, Mutex};
+
+use doppler_kernels::Tier;
+
+use super::pool::lock;
+use crate::{DeviceOptions, Error};
+
+/// An adapter that wgpu knows, for people.
+#[derive(Debug, Clone)]
+pub struct AdapterReport {
+    /// As the driver names it.
+    pub name: String,
+    /// Vulkan, Metal, Dx12.
+    pub backend: String,
+    /// Discrete, integrated, virtual, cpu (software) or other.
+    pub kind: String,
+    /// Driver name and version.
+    pub driver: String,
+    /// Whether it is a software implementation.
+    pub software: bool,
+}
+
+impl AdapterReport {
+    pub(super) fn new(info: &wgpu::AdapterInfo) -> AdapterReport {
+        let kind = match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => "discrete",
+            wgpu::DeviceType::IntegratedGpu => "integrated",
+            wgpu::DeviceType::VirtualGpu => "virtual",
+            wgpu::DeviceType::Cpu => "cpu",
+            wgpu::DeviceType::Other => "other",
+        };
+        AdapterReport {
+            name: info.name.clone(),
+            backend: info.backend.to_string(),
+            kind: kind.to_owned(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+        }
+    }
+}
+
+pub(super) fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    // The driver's own memory budget: creation fails with a typed error before the system starts to swap.
+    descriptor.memory_budget_thresholds =
+        wgpu::MemoryBudgetThresholds { for_resource_creation: Some(97), for_device_loss: None };
+    wgpu::Instance::new(descriptor)
+}
+
+/// All adapters, best first: discrete, integrated, virtual, other, software.
+pub(super) async fn adapters(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+/// A device with everything of it that the SDK uses.
+pub(super) struct Opened {
+    pub adapter: AdapterReport,
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub tier: Tier,
+    /// Set once, by the first loss or unexpected error.
+    pub failure: Arc<Mutex<Option<Failure>>>,
+}
+
+/// Why the device cannot be used any more.
+#[derive(Debug, Clone)]
+pub(crate) enum Failure {
+    Lost(String),
+    OutOfMemory,
+    Unexpected(String),
+}
+
+pub(super) async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Result<Opened, Error> {
+    let report = AdapterReport::new(&adapter.get_info());
+    let useful = if options.webgpu_limits {
+        wgpu::Features::empty()
+    } else {
+        wgpu::Features::SUBGROUP
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::TIMESTAMP_QUERY
+    };
+    let features = adapter.features() & useful;
+    let limits = if options.webgpu_limits { wgpu::Limits::default() } else { adapter.limits() };
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("doppler"),
+        required_features: features,
+        required_limits: limits,
+        experimental_features: wgpu::ExperimentalFeatures::disabled(),
+        memory_hints: wgpu::MemoryHints::Performance,
+        trace: wgpu::Trace::Off,
+    };
+    let (device, queue) = adapter
+        .request_device(&descriptor)
+        .await
+        .map_err(|source| Error::DeviceRequest { adapter: report.name.clone(), source })?;
+    let failure = Arc::new(Mutex::new(None));
+    let lost = failure.clone();
+    device.set_device_lost_callback(move |reason, message| {
+        lock(&lost).get_or_insert(Failure::Lost(format!("{reason:?}: {message}")));
+    });
+    let uncaught = failure.clone();
+    device.on_uncaptured_error(Arc::new(move |error| {
+        let error = match error {
+            wgpu::Error::OutOfMemory { .. } => Failure::OutOfMemory,
+            other => Failure::Unexpected(other.to_string()),
+        };
+        lock(&uncaught).get_or_insert(error);
+    }));
+    let limits = device.limits();
+    let tier = Tier {
+        subgroups: features.contains(wgpu::Features::SUBGROUP),
+        f16: features.contains(wgpu::Features::SHADER_F16),
+        workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
+    };
+    Ok(Opened { adapter: report, device, queue, tier, failure })
+}

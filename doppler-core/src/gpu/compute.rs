@@ -1,0 +1,233 @@
+//! Compute pipelines and bind groups: made once, kept, encoded in one pass.
+
+use std::sync::Arc;
+
+use doppler_kernels::{Access, Choice, Kernel, Operand, select};
+use wgpu::util::DeviceExt;
+
+use super::pool::lock;
+use super::{Gpu, Readback};
+use crate::recorder::Step;
+use crate::tensor::Storage;
+use crate::{Error, Tensor};
+
+/// A compiled shader with the layout of its one bind group.
+#[derive(Debug)]
+pub(crate) struct ComputePipeline {
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+}
+
+/// A step that is ready to be encoded.
+#[derive(Debug)]
+pub(crate) struct GpuStep {
+    pipeline: Arc<ComputePipeline>,
+    bindings: wgpu::BindGroup,
+    workgroups: [u32; 3],
+}
+
+impl Gpu {
+    /// Chooses variants, compiles what is not compiled yet, and binds.
+    pub fn prepare(&self, steps: &[Step]) -> Result<Vec<GpuStep>, Error> {
+        let mut params_buffers = std::collections::HashMap::new();
+        let mut prepared = Vec::with_capacity(steps.len());
+        for step in steps {
+            let choice = self.choose(step.kernel.as_ref())?;
+            let workgroups = step.kernel.workgroups(&choice.variant);
+            let pipeline = self.pipeline(step.kernel.as_ref(), &choice.variant)?;
+            let params = step.kernel.params();
+            let uniform = (!params.is_empty()).then(|| {
+                params_buffers.entry(params.clone()).or_insert_with(|| self.uniform(&params)) as &wgpu::Buffer
+            });
+            let buffers = step.operands.iter().map(gpu_buffer).collect::<Result<Vec<_>, _>>()?;
+            let bindings = self.bind(&pipeline.layout, buffers.into_iter().chain(uniform).map(wgpu::Buffer::as_entire_binding));
+            prepared.push(GpuStep { pipeline, bindings, workgroups });
+        }
+        self.check()?;
+        Ok(prepared)
+    }
+
+    /// The variant for a kernel on this device, noted for reports.
+    pub fn choose(&self, kernel: &dyn Kernel) -> Result<Choice, Error> {
+        let choice = select(kernel, &self.tier, self.overrides.get(kernel.name()).map(String::as_str))?;
+        let packed = kernel.operands().into_iter().map(|o| o.dtype).find(|d| *d != doppler_rdrr::DType::F32 && *d != doppler_rdrr::DType::U32);
+        let key = packed.map_or(kernel.name().to_owned(), |dtype| format!("{}/{dtype}", kernel.name()));
+        let mut choices = lock(&self.choices);
+        let said = choices.entry(key).or_default();
+        let words = format!("{} ({})", choice.variant.name, choice.why);
+        if !said.contains(&words) {
+            *said = if said.is_empty() { words } else { format!("{said}, {words}") };
+        }
+        Ok(choice)
+    }
+
+    pub(super) fn pipeline(&self, kernel: &dyn Kernel, variant: &doppler_kernels::Variant) -> Result<Arc<ComputePipeline>, Error> {
+        let source = variant.source();
+        if let Some(known) = lock(&self.pipelines).get(&source) {
+            return Ok(known.clone());
+        }
+        let label = format!("doppler.{}.{}", kernel.name(), variant.name);
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(&label),
+            source: wgpu::ShaderSource::Wgsl(source.as_str().into()),
+        });
+        // An explicit layout: the automatic one would drop bindings that the shader does not use.
+        let layout = self.layout(&kernel.operands(), !kernel.params().is_empty());
+        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&label),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            // Zeroing workgroup memory costs seconds of compile time on software drivers; our shaders initialise it.
+            compilation_options: wgpu::PipelineCompilationOptions { constants: &[], zero_initialize_workgroup_memory: false },
+            cache: None,
+        });
+        if let Some(error) = pollster::block_on(scope.pop()) {
+            let message = format!("{label}: {error}");
+            return Err(Error::Gpu { adapter: self.adapter.name.clone(), message });
+        }
+        let compiled = Arc::new(ComputePipeline { pipeline, layout });
+        lock(&self.pipelines).insert(source, compiled.clone());
+        Ok(compiled)
+    }
+
+    fn layout(&self, operands: &[Operand], has_params: bool) -> wgpu::BindGroupLayout {
+        let storage = |o: &Operand| wgpu::BufferBindingType::Storage { read_only: o.access == Access::Read };
+        let types = operands.iter().map(storage).chain(has_params.then_some(wgpu::BufferBindingType::Uniform));
+        let entries: Vec<_> = types
+            .enumerate()
+            .map(|(i, ty)| wgpu::BindGroupLayoutEntry {
+                binding: i as u32,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+                count: None,
+            })
+            .collect();
+        self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries })
+    }
+
+    pub(super) fn uniform(&self, bytes: &[u8]) -> wgpu::Buffer {
+        // WGSL rounds the size of a uniform struct up to 16 bytes.
+        let mut contents = bytes.to_vec();
+        contents.resize(bytes.len().next_multiple_of(16), 0);
+        let usage = wgpu::BufferUsages::UNIFORM;
+        self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: Some("params"), contents: &contents, usage })
+    }
+
+    pub(super) fn bind<'a>(
+        &self,
+        layout: &wgpu::BindGroupLayout,
+        resources: impl Iterator<Item = wgpu::BindingResource<'a>>,
+    ) -> wgpu::BindGroup {
+        let entries: Vec<_> = resources
+            .enumerate()
+            .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
+            .collect();
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+    }
+
+    /// Submits all steps in one pass, and the copy of `read` behind them in the same submission.
+    pub fn submit(&self, steps: &[GpuStep], read: Option<(&Tensor, u64)>) -> Result<Option<Readback>, Error> {
+        self.check()?;
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            let mut current: Option<&Arc<ComputePipeline>> = None;
+            for step in steps {
+                if !current.is_some_and(|pipeline| Arc::ptr_eq(pipeline, &step.pipeline)) {
+                    pass.set_pipeline(&step.pipeline.pipeline);
+                    current = Some(&step.pipeline);
+                }
+                pass.set_bind_group(0, &step.bindings, &[]);
+                let [x, y, z] = step.workgroups;
+                pass.dispatch_workgroups(x, y, z);
+            }
+        }
+        let staging = match read {
+            Some((tensor, bytes)) => {
+                let staging = self.staging(bytes);
+                encoder.copy_buffer_to_buffer(gpu_buffer(tensor)?, 0, &staging, 0, bytes.next_multiple_of(4));
+                Some((staging, bytes))
+            }
+            None => None,
+        };
+        let index = self.queue.submit([encoder.finish()]);
+        Ok(staging.map(|(staging, bytes)| Readback::start(staging, bytes as usize, index)))
+    }
+}
+
+pub(super) fn gpu_buffer(tensor: &Tensor) -> Result<&wgpu::Buffer, Error> {
+    match tensor.storage() {
+        Storage::Gpu(buffer) => Ok(buffer.buffer()),
+        _ => Err(Error::ForeignTensor { label: tensor.label().to_owned() }),
+    }
+}
+
+/// Runs one kernel outside of any recording, with guard words around what it writes: for the self-test.
+pub(crate) mod isolated {
+    use super::*;
+
+    /// Bytes before and after each written operand that must stay as they were.
+    const GUARD: u64 = 256;
+    const POISON: u8 = 0xA5;
+
+    impl Gpu {
+        /// Runs `variant` of a case's kernel; the bytes of its written operands.
+        ///
+        /// The error is in words: a driver's message, or a guard word that was overwritten.
+        pub fn run_case(&self, case: &doppler_kernels::Case, variant: &doppler_kernels::Variant) -> Result<Vec<Vec<u8>>, String> {
+            let kernel = case.kernel.as_ref();
+            let pipeline = self.pipeline(kernel, variant).map_err(|e| e.to_string())?;
+            let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+            let mut inputs = case.inputs.iter();
+            let operands = kernel.operands();
+            let mut buffers = Vec::new();
+            for operand in &operands {
+                let bytes = operand.bytes();
+                let size = bytes.next_multiple_of(4);
+                let mut contents = vec![POISON; size + 2 * GUARD as usize];
+                if operand.access != Access::Write {
+                    let input = inputs.next().ok_or("the case lacks an input")?;
+                    contents[GUARD as usize..][..input.len()].copy_from_slice(input);
+                    contents[GUARD as usize..][input.len()..size].fill(0);
+                }
+                let label = Some(operand.name);
+                let buffer = self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor { label, contents: &contents, usage });
+                buffers.push((buffer, size as u64));
+            }
+            let params = kernel.params();
+            let uniform = (!params.is_empty()).then(|| self.uniform(&params));
+            let resources = buffers.iter().map(|(buffer, size)| {
+                wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: GUARD, size: std::num::NonZeroU64::new(*size) })
+            });
+            let bindings = self.bind(&pipeline.layout, resources.chain(uniform.as_ref().map(wgpu::Buffer::as_entire_binding)));
+            let step = GpuStep { pipeline, bindings, workgroups: kernel.workgroups(variant) };
+            self.submit(std::slice::from_ref(&step), None).map_err(|e| e.to_string())?;
+            let mut outputs = Vec::new();
+            for (operand, (buffer, size)) in operands.iter().zip(&buffers).filter(|(o, _)| o.access != Access::Read) {
+                let bytes = self.read_raw(buffer, size + 2 * GUARD).map_err(|e| e.to_string())?;
+                let (before, rest) = bytes.split_at(GUARD as usize);
+                let (data, after) = rest.split_at(*size as usize);
+                if before.iter().chain(after).any(|b| *b != POISON) {
+                    return Err(format!("`{}`: memory beside it was overwritten", operand.name));
+                }
+                outputs.push(data[..operand.bytes()].to_vec());
+            }
+            Ok(outputs)
+        }
+
+        fn read_raw(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
+            let staging = self.staging(bytes);
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, bytes);
+            let index = self.queue.submit([encoder.finish()]);
+            Readback::start(staging, bytes as usize, index).wait(self)
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The only place that touches wgpu: buffers, compute pipelines, submissions, readback.
+
+mod adapter;
+mod compute;
+mod pool;
+mod readback;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use doppler_kernels::Tier;
+
+pub use adapter::AdapterReport;
+use adapter::{Failure, Opened};
+pub(crate) use compute::GpuStep;
+pub(crate) use pool::PooledBuffer;
+use pool::{Pool, lock, size_class};
+pub(crate) use readback::Readback;
+
+use crate::{DeviceOptions, Error};
+
+/// How long a submission may take before it counts as hung.
+const TIMEOUT_S: u64 = 300;
+/// Uploads in flight before waiting, so that host staging stays small.
+const UPLOAD_CHUNK: usize = 16 << 20;
+
+/// An opened GPU.
+pub(crate) struct Gpu {
+    pub adapter: AdapterReport,
+    pub tier: Tier,
+    pub max_binding_bytes: u64,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    failure: Arc<Mutex<Option<Failure>>>,
+    pool: Arc<Pool>,
+    budget: Option<u64>,
+    overrides: BTreeMap<String, String>,
+    /// Compute pipelines by shader source.
+    pipelines: Mutex<HashMap<String, Arc<compute::ComputePipeline>>>,
+    /// The variants that were chosen, by kernel and dtype.
+    choices: Mutex<BTreeMap<String, String>>,
+    staging: Mutex<Vec<wgpu::Buffer>>,
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gpu").field("adapter", &self.adapter).field("tier", &self.tier).finish_non_exhaustive()
+    }
+}
+
+/// Names of all adapters, best first.
+pub(crate) async fn list() -> Vec<AdapterReport> {
+    adapter::adapters(&adapter::instance()).await.iter().map(|a| AdapterReport::new(&a.get_info())).collect()
+}
+
+impl Gpu {
+    /// Opens the best adapter that `accept`s; `None` when there is none.
+    pub async fn open(options: &DeviceOptions, accept: impl Fn(&AdapterReport) -> bool) -> Result<Option<Gpu>, Error> {
+        let instance = adapter::instance();
+        let adapters = adapter::adapters(&instance).await;
+        let Some(adapter) = adapters.iter().find(|a| accept(&AdapterReport::new(&a.get_info()))) else {
+            return Ok(None);
+        };
+        let Opened { adapter, device, queue, tier, failure } = adapter::open(adapter, options).await?;
+        let limits = device.limits();
+        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        Ok(Some(Gpu {
+            adapter,
+            tier,
+            max_binding_bytes: options.max_binding_bytes.map_or(limit, |asked| asked.min(limit)),
+            device,
+            queue,
+            failure,
+            pool: Arc::default(),
+            budget: options.memory_budget,
+            overrides: options.kernel_overrides.clone(),
+            pipelines: Mutex::default(),
+            choices: Mutex::default(),
+            staging: Mutex::default(),
+        }))
+    }
+
+    /// A storage buffer of at least `bytes`; `keep` says whether buffers of that size will be wanted again.
+    pub fn alloc(&self, label: &str, bytes: u64, keep: bool) -> Result<PooledBuffer, Error> {
+        if bytes > self.max_binding_bytes {
+            let (adapter, label) = (self.adapter.name.clone(), label.to_owned());
+            return Err(Error::BindingTooLarge { adapter, label, bytes, limit: self.max_binding_bytes });
+        }
+        let size = if keep { size_class(bytes).min(self.max_binding_bytes) } else { bytes.max(4) }.next_multiple_of(4);
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        if keep && let Some(buffer) = self.pool.take(size, usage) {
+            return Ok(buffer);
+        }
+        if self.budget.is_some_and(|budget| self.pool.bytes() + size > budget) {
+            self.pool.trim();
+        }
+        if self.budget.is_some_and(|budget| self.pool.bytes() + size > budget) {
+            return Err(self.out_of_memory(label, size));
+        }
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let buffer = self.device.create_buffer(&descriptor);
+        // On native the scope's result is there at once.
+        if pollster::block_on(scope.pop()).is_some() {
+            return Err(self.out_of_memory(label, size));
+        }
+        self.check()?;
+        Ok(self.pool.adopt(buffer, keep))
+    }
+
+    fn out_of_memory(&self, label: &str, needed: u64) -> Error {
+        let (adapter, label) = (self.adapter.name.clone(), label.to_owned());
+        Error::OutOfMemory { adapter, label, needed, in_use: self.pool.bytes(), budget: self.budget }
+    }
+
+    /// Queues bytes for a buffer: they arrive before the next submission. Large writes go in pieces.
+    pub fn write(&self, buffer: &PooledBuffer, bytes: &[u8]) -> Result<(), Error> {
+        for (i, chunk) in bytes.chunks(UPLOAD_CHUNK).enumerate() {
+            let offset = (i * UPLOAD_CHUNK) as u64;
+            let whole = chunk.len() / 4 * 4;
+            self.queue.write_buffer(buffer.buffer(), offset, &chunk[..whole]);
+            if whole < chunk.len() {
+                let mut tail = [0u8; 4];
+                tail[..chunk.len() - whole].copy_from_slice(&chunk[whole..]);
+                self.queue.write_buffer(buffer.buffer(), offset + whole as u64, &tail);
+            }
+            if bytes.len() > UPLOAD_CHUNK {
+                self.wait(self.queue.submit([]))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the first `bytes` of one buffer to another.
+    pub fn copy(&self, from: &PooledBuffer, to: &PooledBuffer, bytes: u64) {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(from.buffer(), 0, to.buffer(), 0, bytes.next_multiple_of(4));
+        self.queue.submit([encoder.finish()]);
+    }
+
+    fn wait(&self, index: wgpu::SubmissionIndex) -> Result<(), Error> {
+        let timeout = Some(std::time::Duration::from_secs(TIMEOUT_S));
+        let waited = self.device.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout });
+        self.check()?;
+        match waited {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::GpuTimeout { adapter: self.adapter.name.clone(), seconds: TIMEOUT_S }),
+        }
+    }
+
+    /// The error that made this device unusable, if one did.
+    pub fn check(&self) -> Result<(), Error> {
+        let adapter = self.adapter.name.clone();
+        match lock(&self.failure).clone() {
+            None => Ok(()),
+            Some(Failure::Lost(reason)) => Err(Error::DeviceLost { adapter, reason }),
+            Some(Failure::OutOfMemory) => Err(self.out_of_memory("a driver object", 0)),
+            Some(Failure::Unexpected(message)) => Err(Error::Gpu { adapter, message }),
+        }
+    }
+
+    /// The variants in use: kernel and dtype → variant and why.
+    pub fn choices(&self) -> BTreeMap<String, String> {
+        lock(&self.choices).clone()
+    }
+
+    /// The most bytes that buffers ever took.
+    pub fn peak_bytes(&self) -> u64 {
+        self.pool.peak()
+    }
+
+    /// Destroys the device, as a driver reset would: for tests of recovery.
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+}

@@ -1,0 +1,108 @@
+//! A tensor is a handle: shape, element type, label, and storage that only its device touches.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::model_stub::Model;
+use doppler_rdrr::DType;
+
+use crate::gpu::PooledBuffer;
+
+/// A tensor on a [`crate::Device`]. Cloning copies the handle; the storage is freed (or returned to the pool) with the
+/// last one.
+#[derive(Clone, Debug)]
+pub struct Tensor(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    label: String,
+    shape: Vec<usize>,
+    dtype: DType,
+    storage: Storage,
+}
+
+/// Where the elements are.
+#[derive(Debug)]
+pub(crate) enum Storage {
+    Gpu(PooledBuffer),
+    /// Bytes in u32 words, for alignment.
+    Host(RwLock<Vec<u32>>),
+    /// A piece of a tensor in a memory-mapped model file: never copied.
+    Mapped(MappedPiece),
+    /// Numbers, whatever the dtype; rounded to it when written.
+    Oracle(RwLock<Vec<f32>>),
+}
+
+/// One contiguous piece of a tensor of an opened model.
+#[derive(Clone, Debug)]
+pub(crate) struct MappedPiece {
+    pub model: Arc<Model>,
+    pub name: Arc<str>,
+    pub piece: usize,
+}
+
+impl MappedPiece {
+    pub fn bytes(&self) -> &[u8] {
+        let entry = self.model.tensor(&self.name).ok();
+        entry.and_then(|entry| self.model.spans(entry).nth(self.piece)).expect("the piece was there when it was made")
+    }
+}
+
+impl Tensor {
+    pub(crate) fn new(label: String, shape: &[usize], dtype: DType, storage: Storage) -> Tensor {
+        Tensor(Arc::new(Inner { label, shape: shape.to_vec(), dtype, storage }))
+    }
+
+    /// What it is, for messages.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.0.label
+    }
+
+    /// Outermost first.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+
+    /// How its elements are stored.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of its elements.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.dtype().tensor_bytes(self.shape()).expect("a tensor's rows are whole blocks: checked when it was made")
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.0.storage
+    }
+
+    pub(crate) fn same(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Reads a lock; a panic elsewhere while it was held does not matter for plain numbers.
+pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes a lock; see [`read`].
+pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

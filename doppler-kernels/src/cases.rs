@@ -1,0 +1,229 @@
+//! Test and bench cases: a kernel at fixed sizes with the bytes of its inputs, and how near a result must come.
+
+use doppler_rdrr::{DType, dequantize};
+
+use crate::{Access, Kernel};
+
+/// A kernel's place in [`crate::KERNELS`].
+#[derive(Debug)]
+pub struct Entry {
+    /// The kernel's name.
+    pub name: &'static str,
+    /// The ugly shapes: one, primes, around the workgroup size, the largest.
+    pub edge_cases: fn() -> Vec<Case>,
+    /// Shapes to time, named after their use.
+    pub bench_cases: fn() -> Vec<Case>,
+    /// Random shapes and values.
+    #[cfg(feature = "testing")]
+    pub strategy: fn() -> proptest::strategy::BoxedStrategy<Case>,
+}
+
+/// A kernel with its inputs.
+#[derive(Debug)]
+pub struct Case {
+    /// What the shape is for.
+    pub label: &'static str,
+    /// The kernel at its sizes.
+    pub kernel: Box<dyn Kernel>,
+    /// The bytes of each operand with [`Access::Read`] or [`Access::ReadWrite`], in operand order.
+    pub inputs: Vec<Vec<u8>>,
+    /// How near every variant must come to the reference.
+    pub tolerance: Tolerance,
+}
+
+/// Each element must be within `atol + rtol · |reference|`, and the whole tensor's normalised mean square error (error
+/// energy over reference energy) within `nmse`. NaN never passes; infinities must agree in sign.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerance {
+    /// Absolute part.
+    pub atol: f64,
+    /// Relative part.
+    pub rtol: f64,
+    /// Of the whole tensor.
+    pub nmse: f64,
+}
+
+impl Tolerance {
+    /// For f32 arithmetic over a few thousand terms.
+    pub const F32: Tolerance = Tolerance { atol: 1e-4, rtol: 1e-4, nmse: 1e-9 };
+    /// For results stored as f16.
+    pub const F16: Tolerance = Tolerance { atol: 1e-3, rtol: 2e-3, nmse: 1e-6 };
+    /// For integers and copies.
+    pub const EXACT: Tolerance = Tolerance { atol: 0.0, rtol: 0.0, nmse: 0.0 };
+}
+
+impl Case {
+    /// A case without inputs yet.
+    #[must_use]
+    pub fn new(label: &'static str, kernel: Box<dyn Kernel>, tolerance: Tolerance) -> Case {
+        Case { label, kernel, inputs: Vec::new(), tolerance }
+    }
+
+    /// Adds the next input as bytes in the operand's dtype.
+    #[must_use]
+    pub fn input(mut self, bytes: Vec<u8>) -> Case {
+        self.inputs.push(bytes);
+        self
+    }
+
+    /// Adds the next input as f32.
+    #[must_use]
+    pub fn input_f32(self, values: &[f32]) -> Case {
+        self.input(bytemuck::cast_slice(values).to_vec())
+    }
+
+    /// Adds the next input as u32.
+    #[must_use]
+    pub fn input_u32(self, values: &[u32]) -> Case {
+        self.input(bytemuck::cast_slice(values).to_vec())
+    }
+
+    /// Adds the next input as f16.
+    #[must_use]
+    pub fn input_f16(self, values: &[f32]) -> Case {
+        self.input(values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect())
+    }
+
+    /// What the reference gives, one vector for each written operand.
+    #[must_use]
+    pub fn expected(&self) -> Vec<Vec<f32>> {
+        let operands = self.kernel.operands();
+        let read = operands.iter().filter(|o| o.access != Access::Write);
+        let numbers: Vec<Vec<f32>> = read
+            .zip(&self.inputs)
+            .map(|(operand, bytes)| {
+                let mut values = vec![0.0; operand.len()];
+                dequantize(operand.dtype, bytes, &mut values).expect("a case's inputs have their operands' sizes");
+                values
+            })
+            .collect();
+        self.kernel.reference(&numbers.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// Runs [`Kernel::host`] on the inputs; one vector of bytes for each written operand.
+    #[must_use]
+    pub fn run_host(&self) -> Vec<Vec<u8>> {
+        let mut inputs = self.inputs.iter();
+        let (mut reads, mut writes) = (Vec::new(), Vec::new());
+        for operand in self.kernel.operands() {
+            // u32 storage keeps the 4-byte alignment that `host` is promised.
+            let mut words = vec![0xFFu8; operand.bytes().next_multiple_of(4)];
+            if operand.access != Access::Write {
+                let bytes = inputs.next().expect("a case has one input for each operand that is read");
+                words[..bytes.len()].copy_from_slice(bytes);
+            }
+            let words: Vec<u32> = words.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]])).collect();
+            if operand.access == Access::Read { &mut reads } else { &mut writes }.push((words, operand.bytes()));
+        }
+        let read_bytes: Vec<&[u8]> = reads.iter().map(|(w, n)| &bytemuck::cast_slice(w)[..*n]).collect();
+        let mut write_bytes: Vec<&mut [u8]> =
+            writes.iter_mut().map(|(w, n)| &mut bytemuck::cast_slice_mut(w)[..*n]).collect();
+        self.kernel.host(&read_bytes, &mut write_bytes);
+        write_bytes.iter().map(|bytes| bytes.to_vec()).collect()
+    }
+
+    /// Compares the bytes of the written operands with the reference; the worst miss, in words, when there is one.
+    ///
+    /// # Errors
+    /// The operand, the element, what it is and what it should be.
+    pub fn check(&self, actual: &[Vec<u8>], expected: &[Vec<f32>]) -> Result<(), String> {
+        let operands = self.kernel.operands();
+        let written: Vec<_> = operands.iter().filter(|o| o.access != Access::Read).collect();
+        if written.len() != actual.len() || written.len() != expected.len() {
+            return Err(format!("{} outputs, {} expected", actual.len(), expected.len()));
+        }
+        for ((operand, actual), expected) in written.iter().zip(actual).zip(expected) {
+            let mut values = vec![0.0; operand.len()];
+            dequantize(operand.dtype, actual, &mut values).map_err(|e| format!("{}: {e}", operand.name))?;
+            self.tolerance.check(&values, expected).map_err(|miss| format!("{}: {miss}", operand.name))?;
+        }
+        Ok(())
+    }
+}
+
+impl Tolerance {
+    /// Compares element by element and as a whole.
+    ///
+    /// # Errors
+    /// The first element that misses, or the error of the whole.
+    pub fn check(&self, actual: &[f32], expected: &[f32]) -> Result<(), String> {
+        if actual.len() != expected.len() {
+            return Err(format!("{} elements, {} expected", actual.len(), expected.len()));
+        }
+        let (mut error, mut energy) = (0.0f64, 0.0f64);
+        for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
+            let (a, e) = (f64::from(a), f64::from(e));
+            if e.is_infinite() && a == e {
+                continue;
+            }
+            let miss = (a - e).abs();
+            // Written so that NaN fails.
+            if !(miss <= self.atol + self.rtol * e.abs()) {
+                return Err(format!("element {i} is {a}, expected {e} (off by {miss:.3e})"));
+            }
+            error += miss * miss;
+            energy += e * e;
+        }
+        if error > self.nmse * energy.max(self.atol * self.atol * actual.len() as f64) && error > 0.0 {
+            return Err(format!("normalised error {:.3e} above {:.3e}", error / energy, self.nmse));
+        }
+        Ok(())
+    }
+}
+
+/// A stream of well-mixed 64-bit numbers (SplitMix64), the same on every machine.
+pub fn random_bits(seed: u64) -> impl Iterator<Item = u64> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    std::iter::repeat_with(move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (state ^ state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ z >> 31
+    })
+}
+
+/// `len` values in −1 … 1, more of them near zero.
+#[must_use]
+pub fn random_f32(len: usize, seed: u64) -> Vec<f32> {
+    let unit = |bits: u64| (bits >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
+    random_bits(seed).take(len).map(|bits| unit(bits) * unit(bits << 24).abs()).collect()
+}
+
+/// `len` elements of random weights in any format: random quants under scales of a realistic size.
+#[must_use]
+pub fn random_weights(dtype: DType, len: usize, seed: u64) -> Vec<u8> {
+    let float = |i: usize, bytes: &mut [u8], scale: f32| {
+        let value = scale * (1.0 + random_f32(1, seed ^ i as u64)[0].abs());
+        bytes.copy_from_slice(&half::f16::from_f32(value).to_le_bytes());
+    };
+    let size = dtype.tensor_bytes(&[len]).expect("random weights are whole blocks");
+    match dtype {
+        DType::F32 => return bytemuck::cast_slice(&random_f32(len, seed)).to_vec(),
+        DType::F16 => {
+            return random_f32(len, seed).iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect();
+        }
+        DType::BF16 => {
+            return random_f32(len, seed).iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()).collect();
+        }
+        _ => {}
+    }
+    let mut bytes: Vec<u8> = random_bits(seed).flat_map(u64::to_le_bytes).take(size).collect();
+    for (i, block) in bytes.chunks_exact_mut(dtype.block_bytes()).enumerate() {
+        match dtype {
+            DType::Q4_0 => float(i, &mut block[0..2], 0.07),
+            DType::Q5_0 => float(i, &mut block[0..2], 0.04),
+            DType::Q8_0 => float(i, &mut block[0..2], 0.005),
+            DType::Q4_1 | DType::Q5_1 => {
+                float(i, &mut block[0..2], 0.05);
+                float(i, &mut block[2..4], -0.6);
+            }
+            DType::Q4_K | DType::Q5_K => {
+                float(i, &mut block[0..2], 0.001);
+                float(i, &mut block[2..4], 0.008);
+            }
+            DType::Q6_K => float(i, &mut block[208..210], 0.0002),
+            DType::F32 | DType::F16 | DType::BF16 | DType::U32 => {}
+        }
+    }
+    bytes
+}

@@ -1,0 +1,105 @@
+//! What a kernel is: sizes, operands, parameters, grid, and its two CPU forms.
+
+use std::fmt::Debug;
+
+use doppler_rdrr::DType;
+
+use crate::Variant;
+
+/// One GPU operation at fixed sizes. The fields of the implementing struct are those sizes.
+pub trait Kernel: Debug + Send + Sync {
+    /// Folder name, registry key and prefix of GPU labels.
+    fn name(&self) -> &'static str;
+
+    /// Best first; the last one runs on the WebGPU default limits.
+    fn variants(&self) -> Vec<Variant>;
+
+    /// In `@binding` order; the uniform `Params`, if any, is bound after the last of them.
+    fn operands(&self) -> Vec<Operand>;
+
+    /// The bytes of WGSL `struct Params` (4-byte fields); empty when the shader has none.
+    fn params(&self) -> Vec<u8>;
+
+    /// Number of workgroups in each dimension.
+    fn workgroups(&self, variant: &Variant) -> [u32; 3];
+
+    /// The definition: plain loops with f64 accumulation. `inputs` are the operands with [`Access::Read`] or
+    /// [`Access::ReadWrite`] in operand order, as numbers (packed weights dequantized, u32 as f32); the result has one
+    /// entry for each operand with [`Access::Write`] or [`Access::ReadWrite`], in operand order.
+    fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>>;
+
+    /// The same on the CPU at speed, over the operands' own bytes (4-byte aligned): `reads` are the operands with
+    /// [`Access::Read`], `writes` those with [`Access::Write`] or [`Access::ReadWrite`], each in operand order.
+    fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]);
+}
+
+/// What a kernel does with an operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Reads it.
+    Read,
+    /// Writes every element, without reading.
+    Write,
+    /// Reads it and changes some of it in place.
+    ReadWrite,
+}
+
+/// One tensor that a kernel takes: one binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operand {
+    /// The name of the WGSL variable.
+    pub name: &'static str,
+    /// Outermost first.
+    pub shape: Vec<usize>,
+    /// How its elements are stored.
+    pub dtype: DType,
+    /// What the kernel does with it.
+    pub access: Access,
+}
+
+impl Operand {
+    /// An operand that is read.
+    #[must_use]
+    pub fn read(name: &'static str, shape: &[usize], dtype: DType) -> Operand {
+        Operand { name, shape: shape.to_vec(), dtype, access: Access::Read }
+    }
+
+    /// An operand that is wholly written.
+    #[must_use]
+    pub fn write(name: &'static str, shape: &[usize], dtype: DType) -> Operand {
+        Operand { access: Access::Write, ..Operand::read(name, shape, dtype) }
+    }
+
+    /// An operand that is changed in place.
+    #[must_use]
+    pub fn read_write(name: &'static str, shape: &[usize], dtype: DType) -> Operand {
+        Operand { access: Access::ReadWrite, ..Operand::read(name, shape, dtype) }
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of its elements.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.dtype.tensor_bytes(&self.shape).expect("a kernel's rows are whole blocks: checked where it is recorded")
+    }
+}
+
+/// The grid for `count` workgroups of a one-dimensional kernel, folded so that no dimension passes WebGPU's 65 535.
+/// The shader recovers the index as `group.x + group.y * num_workgroups.x` and must ignore indices ≥ `count`.
+#[must_use]
+pub(crate) fn grid(count: usize) -> [u32; 3] {
+    const MAX: usize = 65_535;
+    let rows = count.div_ceil(MAX).max(1);
+    [count.div_ceil(rows) as u32, rows as u32, 1]
+}
