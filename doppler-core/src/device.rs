@@ -231,15 +231,18 @@ impl Device {
     pub(crate) fn weight(&self, label: &str, shape: &[usize], dtype: DType, piece: MappedPiece) -> Result<Tensor, Error> {
         let storage = match &self.0.executor {
             Executor::Gpu(gpu) => {
-                let bytes = piece.bytes();
-                let buffer = gpu.alloc(label, bytes.len() as u64, false)?;
-                gpu.write(&buffer, bytes)?;
+                let buffer = gpu.alloc(label, piece.bytes.len() as u64, false)?;
+                gpu.upload(&buffer, &piece)?;
                 Storage::Gpu(buffer)
             }
-            // Kernels read 4-byte words; a foreign file may have put the tensor at any offset.
-            Executor::Host if piece.bytes().as_ptr().align_offset(4) == 0 => Storage::Mapped(piece),
-            Executor::Host => Storage::Host(RwLock::new(host::words(piece.bytes()))),
-            Executor::Oracle => Storage::Oracle(RwLock::new(oracle::numbers(dtype, piece.bytes())?)),
+            Executor::Host => match piece.in_place() {
+                Some(bytes) if bytes.as_ptr().align_offset(4) == 0 => Storage::Mapped(piece),
+                // Kernels read 4-byte words; a foreign file may have put the tensor anywhere.
+                _ => Storage::Host(RwLock::new(host::words(&piece.bytes(0..piece.bytes.len())))),
+            },
+            Executor::Oracle => {
+                Storage::Oracle(RwLock::new(oracle::numbers(dtype, &piece.bytes(0..piece.bytes.len()))?))
+            }
         };
         Ok(Tensor::new(label.to_owned(), shape, dtype, storage))
     }
@@ -247,7 +250,10 @@ impl Device {
     /// Sets a tensor's first bytes; seen by everything submitted later.
     pub(crate) fn write(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
         match (&self.0.executor, tensor.storage()) {
-            (Executor::Gpu(gpu), Storage::Gpu(buffer)) => gpu.write(buffer, bytes),
+            (Executor::Gpu(gpu), Storage::Gpu(buffer)) => {
+                gpu.write(buffer, 0, bytes);
+                Ok(())
+            }
             (Executor::Host, Storage::Host(words)) => {
                 bytemuck::cast_slice_mut(&mut write(words))[..bytes.len()].copy_from_slice(bytes);
                 Ok(())

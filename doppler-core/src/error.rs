@@ -111,6 +111,88 @@ pub enum Error {
         /// The tensor.
         label: String,
     },
+    /// A weight whose shape the configuration contradicts.
+    #[error("tensor `{name}` has shape {actual:?}, the model's configuration wants {expected:?}; convert the model again")]
+    WeightShape {
+        /// The tensor.
+        name: String,
+        /// In the file.
+        actual: Vec<usize>,
+        /// By the configuration.
+        expected: Vec<usize>,
+    },
+    /// A key-value cache in a format that no kernel reads.
+    #[error("a key-value cache cannot be {dtype}; choose F32 or F16")]
+    KvDType {
+        /// What was asked for.
+        dtype: doppler_rdrr::DType,
+    },
+    /// Nothing to continue from.
+    #[error("the prompt has no tokens; give at least one (a tokenizer without a BOS token makes none of an empty text)")]
+    EmptyPrompt,
+    /// A token that the vocabulary does not have.
+    #[error("token {id} is outside the vocabulary of {vocab_size}; tokenize with this model's own tokenizer")]
+    TokenOutOfRange {
+        /// The token.
+        id: u32,
+        /// Rows of the embedding.
+        vocab_size: usize,
+    },
+    /// More tokens than the context holds.
+    #[error("{wanted} tokens do not fit the context of {max_seq_len}; shorten the prompt or raise `max_seq_len` (the model allows {allowed})")]
+    ContextFull {
+        /// Tokens in the cache and to come.
+        wanted: usize,
+        /// The pipeline's limit.
+        max_seq_len: usize,
+        /// The model's limit.
+        allowed: usize,
+    },
+    /// A context outside of what the model was made for.
+    #[error("`max_seq_len` {asked} is outside 1 to {allowed}, the positions that the model was made for")]
+    MaxSeqLen {
+        /// What was asked for.
+        asked: usize,
+        /// The model's `max_position_embeddings`.
+        allowed: usize,
+    },
+    /// A position after the end of the cache.
+    #[error("cannot rewind to position {position}: the cache ends at {end}")]
+    RewindForward {
+        /// What was asked for.
+        position: usize,
+        /// Tokens in the cache.
+        end: usize,
+    },
+    /// More rows of logits than tokens.
+    #[error("{rows} rows of logits were asked for {tokens} tokens; ask for 1 to {tokens}")]
+    LogitRows {
+        /// What was asked for.
+        rows: usize,
+        /// Tokens in the call.
+        tokens: usize,
+    },
+    /// The next token was asked for before any logits.
+    #[error("there are no logits to continue from; call `forward` with at least one token first")]
+    NoLogits,
+    /// The model, its cache and its activations are larger than the budget.
+    #[error("the model needs {needed} bytes ({plan}), the budget is {budget}; {remedy}")]
+    DoesNotFit {
+        /// Sum of the plan.
+        needed: u64,
+        /// The limit.
+        budget: u64,
+        /// The parts.
+        plan: crate::MemoryPlan,
+        /// What would make it fit.
+        remedy: String,
+    },
+    /// A number of the configuration that the decoder has no kernel for.
+    #[error("the decoder does not support {what}; convert a model without it")]
+    UnsupportedModel {
+        /// The field and its value.
+        what: String,
+    },
     /// The registry found no variant.
     #[error(transparent)]
     Kernel(#[from] doppler_kernels::Error),

@@ -28,7 +28,7 @@ pub(crate) fn run(step: &Step) -> Result<(), Error> {
         .zip(&read_guards)
         .map(|((tensor, _), guard)| match (guard, tensor.storage()) {
             (Some(words), _) => &bytemuck::cast_slice(words)[..tensor.bytes()],
-            (None, Storage::Mapped(piece)) => piece.bytes(),
+            (None, Storage::Mapped(piece)) => piece.in_place().unwrap_or_default(),
             (None, _) => &[],
         })
         .collect();

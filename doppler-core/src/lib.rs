@@ -14,5 +14,6 @@ pub use device::{Device, DeviceChoice, DeviceOptions, DeviceReport};
 pub use error::Error;
 pub use gpu::AdapterReport;
 pub use recorder::{Recorder, Recording, Step};
-pub use selftest::{SelfTest, selftest, selftest_cases, selftest_kernel};
+pub use selftest::{SelfTest, selftest, selftest_cases, selftest_kernel, time_case};
 pub use tensor::Tensor;
+pub use model_stub::MemoryPlan;

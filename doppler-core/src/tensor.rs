@@ -1,8 +1,10 @@
 //! A tensor is a handle: shape, element type, label, and storage that only its device touches.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::model_stub::Model;
+use crate::model_stub::{Model, TensorEntry};
 use doppler_rdrr::DType;
 
 use crate::gpu::PooledBuffer;
@@ -32,19 +34,45 @@ pub(crate) enum Storage {
     Oracle(RwLock<Vec<f32>>),
 }
 
-/// One contiguous piece of a tensor of an opened model.
+/// Some bytes of a tensor of an opened model.
 #[derive(Clone, Debug)]
 pub(crate) struct MappedPiece {
     pub model: Arc<Model>,
     pub name: Arc<str>,
-    pub piece: usize,
+    pub bytes: Range<usize>,
 }
 
 impl MappedPiece {
-    pub fn bytes(&self) -> &[u8] {
-        let entry = self.model.tensor(&self.name).ok();
-        entry.and_then(|entry| self.model.spans(entry).nth(self.piece)).expect("the piece was there when it was made")
+    /// Borrowed where they lie together in the file, else gathered.
+    pub fn bytes(&self, within: Range<usize>) -> Cow<'_, [u8]> {
+        let entry = self.model.tensor(&self.name).expect("the tensor was there when its piece was made");
+        tensor_bytes(&self.model, entry, self.bytes.start + within.start..self.bytes.start + within.end)
     }
+
+    /// The bytes in place.
+    pub fn in_place(&self) -> Option<&[u8]> {
+        match self.bytes(0..self.bytes.len()) {
+            Cow::Borrowed(bytes) => Some(bytes),
+            Cow::Owned(_) => None,
+        }
+    }
+}
+
+/// Bytes `range` of a tensor: borrowed from the map where they lie together there.
+fn tensor_bytes<'a>(model: &'a Model, entry: &TensorEntry, range: Range<usize>) -> Cow<'a, [u8]> {
+    let mut start = 0;
+    let mut gathered = Vec::new();
+    for span in model.spans(entry) {
+        let end = start + span.len();
+        if range.start >= start && range.end <= end {
+            return Cow::Borrowed(&span[range.start - start..range.end - start]);
+        }
+        if range.start < end && range.end > start {
+            gathered.extend_from_slice(&span[range.start.max(start) - start..range.end.min(end) - start]);
+        }
+        start = end;
+    }
+    Cow::Owned(gathered)
 }
 
 impl Tensor {

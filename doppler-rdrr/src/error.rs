@@ -1,5 +1,7 @@
 //! Everything that can be wrong with model files.
 
+use std::path::PathBuf;
+
 /// What is wrong with a model file, which part of it, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -20,4 +22,492 @@ pub enum Error {
         /// Number of bytes at hand.
         bytes: usize,
     },
+    /// A GGUF file does not begin with the four letters.
+    #[error("not a GGUF file: it begins with {found:02x?} instead of `GGUF`; give a .gguf file or a folder with config.json")]
+    GgufMagic {
+        /// The first four bytes, zeros where the file is shorter.
+        found: [u8; 4],
+    },
+    /// A GGUF file of a big-endian machine.
+    #[error("GGUF version {version} is stored big-endian; convert the model again on a little-endian machine")]
+    GgufBigEndian {
+        /// The version, once swapped.
+        version: u32,
+    },
+    /// A GGUF version that is not read.
+    #[error("GGUF version {version} is not supported, only 2 and 3 are; convert the model again with a current llama.cpp")]
+    GgufVersion {
+        /// The version as found.
+        version: u32,
+    },
+    /// A GGUF file ends too early.
+    #[error("the file has {length} bytes, but {what} needs {needed} more at offset {offset}; fetch the file again")]
+    GgufTruncated {
+        /// What was being read.
+        what: String,
+        /// Where it begins.
+        offset: u64,
+        /// The bytes it needs from there.
+        needed: u64,
+        /// The bytes of the file.
+        length: u64,
+    },
+    /// A count or length of a GGUF file is beyond what any model needs.
+    #[error("{what} is {count}, at most {limit} is accepted; the file is corrupt, fetch it again")]
+    GgufLimit {
+        /// What is counted.
+        what: String,
+        /// The number as found.
+        count: u64,
+        /// The largest accepted.
+        limit: u64,
+    },
+    /// A metadata value of a type that GGUF does not have.
+    #[error("metadata `{key}` has the unknown type {found}; the file is corrupt, fetch it again")]
+    GgufValueType {
+        /// The metadata key.
+        key: String,
+        /// The type number as found.
+        found: u32,
+    },
+    /// Arrays of arrays of arrays.
+    #[error("metadata `{key}` nests arrays deeper than {limit}; the file is corrupt, fetch it again")]
+    GgufNesting {
+        /// The metadata key.
+        key: String,
+        /// The deepest accepted.
+        limit: usize,
+    },
+    /// A string that is not UTF-8.
+    #[error("{what} is not UTF-8; the file is corrupt, fetch it again")]
+    GgufUtf8 {
+        /// Which string.
+        what: String,
+    },
+    /// A truth value that is neither 0 nor 1.
+    #[error("metadata `{key}` holds {found} as a truth value; the file is corrupt, fetch it again")]
+    GgufBool {
+        /// The metadata key.
+        key: String,
+        /// The byte as found.
+        found: u8,
+    },
+    /// The same metadata key twice.
+    #[error("metadata `{key}` is there twice; the file is ambiguous, convert the model again")]
+    GgufDuplicateKey {
+        /// The metadata key.
+        key: String,
+    },
+    /// The same tensor twice.
+    #[error("tensor `{tensor}` is there twice; the file is ambiguous, convert the model again")]
+    GgufDuplicateTensor {
+        /// The tensor's name.
+        tensor: String,
+    },
+    /// An alignment that is not a power of two between 1 and 1 MiB.
+    #[error("alignment {alignment} is not a power of two up to 1 MiB; the file is corrupt, fetch it again")]
+    GgufAlignment {
+        /// `general.alignment` as found.
+        alignment: u64,
+    },
+    /// A tensor type that is not read.
+    #[error("tensor `{tensor}` is stored as {found}, which is not supported; use a file in F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K")]
+    UnsupportedTensorType {
+        /// The tensor's name.
+        tensor: String,
+        /// The name of its type, or its number.
+        found: String,
+    },
+    /// A shape that no tensor can have.
+    #[error("tensor `{tensor}` has the impossible shape {shape:?} for {dtype}; the file is corrupt, fetch it again")]
+    GgufShape {
+        /// The tensor's name.
+        tensor: String,
+        /// Its dimensions, outermost first.
+        shape: Vec<u64>,
+        /// Its type.
+        dtype: crate::DType,
+    },
+    /// A tensor that lies beyond the end of the file.
+    #[error("tensor `{tensor}` needs {bytes} bytes at offset {offset}, but the file ends at {length}; fetch the file again")]
+    GgufBounds {
+        /// The tensor's name.
+        tensor: String,
+        /// Where it begins in the file, or would.
+        offset: u64,
+        /// Its size.
+        bytes: u64,
+        /// The bytes of the file.
+        length: u64,
+    },
+    /// A tensor whose offset is not aligned.
+    #[error("tensor `{tensor}` begins at {offset}, which is no multiple of the alignment {alignment}; the file is corrupt, fetch it again")]
+    GgufMisaligned {
+        /// The tensor's name.
+        tensor: String,
+        /// Its offset as found.
+        offset: u64,
+        /// The file's alignment.
+        alignment: u64,
+    },
+    /// Two tensors that share bytes.
+    #[error("tensors `{first}` and `{second}` overlap; the file is corrupt, fetch it again")]
+    GgufOverlap {
+        /// The tensor that begins first.
+        first: String,
+        /// The one that begins inside it.
+        second: String,
+    },
+    /// Bytes between tensors that belong to none.
+    #[error("{bytes} bytes before tensor `{tensor}` belong to no tensor; the file is corrupt, fetch it again")]
+    GgufGap {
+        /// The tensor after the gap.
+        tensor: String,
+        /// Size of the gap.
+        bytes: u64,
+    },
+    /// A setting that the model's own description must have.
+    #[error("the model's description has no `{key}`; the file is incomplete, fetch it again")]
+    MissingKey {
+        /// Its name in config.json or in the GGUF metadata.
+        key: String,
+    },
+    /// A setting of the wrong type or out of range.
+    #[error("`{key}` is {found}, expected {expected}; correct the model's description")]
+    KeyType {
+        /// Its name in config.json or in the GGUF metadata.
+        key: String,
+        /// What it must be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// A model family that is not read.
+    #[error("architecture `{found}` is not supported; supported are {}", supported.join(", "))]
+    UnknownArchitecture {
+        /// The name as found.
+        found: String,
+        /// The names that are read.
+        supported: Vec<&'static str>,
+    },
+    /// A setting whose mathematics the decoder does not have.
+    #[error("`{key}` = {found} is not supported; use a model without it")]
+    UnsupportedSetting {
+        /// Its name in config.json or in the GGUF metadata.
+        key: String,
+        /// Its value.
+        found: String,
+    },
+    /// A weight that the model's description calls for is not in the source.
+    #[error("tensor `{tensor}` is missing; the file is incomplete, fetch it again")]
+    SourceTensorMissing {
+        /// The name in RDRR, which is Hugging Face's for Llama.
+        tensor: String,
+    },
+    /// A weight that the model's description has no place for.
+    #[error("tensor `{tensor}` has no place in this architecture; the model has a feature that is not supported, use another")]
+    SourceTensorUnexpected {
+        /// The name in the source.
+        tensor: String,
+    },
+    /// A weight whose shape contradicts the model's description.
+    #[error("tensor `{tensor}` has shape {actual:?}, its description says {expected:?}; fetch the model again")]
+    SourceTensorShape {
+        /// The name in RDRR.
+        tensor: String,
+        /// By the description, outermost first.
+        expected: Vec<usize>,
+        /// As stored, outermost first.
+        actual: Vec<usize>,
+    },
+    /// A tokenizer kind that cannot be turned into a tokenizer.json.
+    #[error("tokenizer kind `{found}` is not supported, only `gpt2` and `llama` are; use the model's Hugging Face folder")]
+    UnknownTokenizer {
+        /// `tokenizer.ggml.model` as found.
+        found: String,
+    },
+    /// A pre-tokenizer whose splitting rules are not known.
+    #[error("pre-tokenizer `{found}` is not known; use the model's Hugging Face folder, which brings its own tokenizer.json")]
+    UnknownPreTokenizer {
+        /// `tokenizer.ggml.pre` as found.
+        found: String,
+    },
+    /// Tables of a tokenizer that do not fit each other.
+    #[error("`{key}` has {actual} entries for {expected} tokens; the file is corrupt, fetch it again")]
+    TokenizerLength {
+        /// The table.
+        key: String,
+        /// The number of tokens.
+        expected: usize,
+        /// Its entries.
+        actual: usize,
+    },
+    /// A token that appears under two ids.
+    #[error("token {text:?} is there as {first} and as {second}; the tokenizer is ambiguous, fetch the file again")]
+    DuplicateToken {
+        /// The token.
+        text: String,
+        /// The lower id.
+        first: u32,
+        /// The higher id.
+        second: u32,
+    },
+    /// A merge rule that joins what the vocabulary does not have.
+    #[error("merge {index} ({merge:?}) does not join two tokens into a third; the tokenizer is corrupt, fetch the file again")]
+    TokenizerMerge {
+        /// Its place in the table.
+        index: usize,
+        /// The rule as found.
+        merge: String,
+    },
+    /// A token id beyond the vocabulary.
+    #[error("`{key}` is {id}, but there are only {tokens} tokens; the tokenizer is corrupt, fetch the file again")]
+    TokenId {
+        /// The setting.
+        key: String,
+        /// Its value.
+        id: u64,
+        /// Size of the vocabulary.
+        tokens: usize,
+    },
+    // ---- RDRR folders ----
+    /// The operating system refused a file.
+    #[error("cannot use `{path}`; check the path, its permissions and the free space")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// A model's path that is no folder.
+    #[error("`{path}` is not a folder; give the folder that holds manifest.json")]
+    NotAFolder {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A folder without a manifest.
+    #[error("`{path}` has no manifest.json; give an RDRR folder, or convert the model first")]
+    NoManifest {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder of a conversion that has not ended.
+    #[error("`{path}` is an unfinished conversion; delete it and convert again")]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file, list or name is longer than any model needs.
+    #[error("{what} is {size}, at most {limit} is accepted; the file is corrupt, fetch it again")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// Its size.
+        size: u64,
+        /// The largest accepted.
+        limit: u64,
+    },
+    /// A file is not JSON.
+    #[error("{file} is not valid JSON; fetch it again")]
+    Json {
+        /// The file's name.
+        file: String,
+        /// What is wrong, with line and column.
+        source: serde_json::Error,
+    },
+    /// A key stands twice in one JSON object.
+    #[error("{file} has the key `{key}` twice in one object; remove one or fetch the file again")]
+    DuplicateKey {
+        /// The file's name.
+        file: String,
+        /// The repeated key.
+        key: String,
+    },
+    /// A required field of the manifest is absent.
+    #[error("the manifest has no field `{field}`; write null where a feature is off, or convert the model again")]
+    MissingField {
+        /// Path of the field, such as `inference.attention.queryPreAttnScalar`.
+        field: String,
+    },
+    /// A field of the manifest has a value of the wrong kind or range.
+    #[error("the manifest's field `{field}` is {found}, expected {expected}; correct it or convert the model again")]
+    InvalidField {
+        /// Path of the field.
+        field: String,
+        /// What may stand there.
+        expected: &'static str,
+        /// What stands there, shortened.
+        found: String,
+    },
+    /// The model needs something that this version cannot do.
+    #[error("`{field}` is {found}: {what} not supported yet; use another model or a newer version")]
+    UnsupportedField {
+        /// Path of the manifest's field, or name of the tensor.
+        field: String,
+        /// Its value, shortened.
+        found: String,
+        /// The feature it asks for, with its verb: "query and key norms are".
+        what: &'static str,
+    },
+    /// A file name of the manifest would lead out of the model's folder.
+    #[error("`{field}` names the file `{name}`; only a plain file name inside the model's folder is accepted")]
+    FileName {
+        /// Path of the manifest's field.
+        field: String,
+        /// The name as found.
+        name: String,
+    },
+    /// A shard's file is absent.
+    #[error("the shard `{path}` is missing; fetch it again")]
+    MissingShard {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A shard's file has another size than the manifest says.
+    #[error("the shard `{path}` has {actual} bytes, the manifest says {expected}; fetch it again")]
+    ShardSize {
+        /// The file.
+        path: PathBuf,
+        /// Bytes by the manifest.
+        expected: u64,
+        /// Bytes of the file.
+        actual: u64,
+    },
+    /// A shard's bytes are not those that were written.
+    #[error("the shard `{path}` is corrupt: {algorithm} {actual}, the manifest says {expected}; fetch it again")]
+    ShardDigest {
+        /// The file.
+        path: PathBuf,
+        /// `sha256` or `blake3`.
+        algorithm: &'static str,
+        /// Digest by the manifest.
+        expected: String,
+        /// Digest of the file.
+        actual: String,
+    },
+    /// The sizes of the shards do not add up.
+    #[error("the manifest's totalSize is {expected}, its shards have {actual} bytes; fetch the manifest again")]
+    TotalSize {
+        /// `totalSize`.
+        expected: u64,
+        /// Sum of the shards.
+        actual: u64,
+    },
+    /// The number of tensors is not `tensorCount`.
+    #[error("the manifest's tensorCount is {expected}, but {actual} tensors are listed; fetch the model again")]
+    TensorCount {
+        /// `tensorCount`.
+        expected: u64,
+        /// Number of entries.
+        actual: u64,
+    },
+    /// A model without tensors.
+    #[error("the model in `{path}` has no tensors; convert it again")]
+    NoTensors {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A tensor's type is not one that can be computed with.
+    #[error("tensor `{tensor}` has the type `{dtype}`, which is not supported; convert the model to another type")]
+    TensorDType {
+        /// The tensor.
+        tensor: String,
+        /// The type as found.
+        dtype: String,
+    },
+    /// A tensor's shape is impossible: no dimension, a zero, too many, too large, or rows that are no whole blocks.
+    #[error("tensor `{tensor}` of type {dtype} cannot have the shape {shape:?}; convert the model again")]
+    TensorShape {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        dtype: crate::DType,
+        /// The shape as found.
+        shape: Vec<u64>,
+    },
+    /// A tensor is stored in another number of bytes than its type and shape need.
+    #[error("tensor `{tensor}` ({dtype} {shape:?}) is stored in {actual} bytes, expected {expected}; fetch the model again")]
+    TensorSize {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        dtype: crate::DType,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Bytes that type and shape need.
+        expected: u64,
+        /// Bytes by the manifest, or written so far.
+        actual: u64,
+    },
+    /// A tensor lies in a shard that does not exist.
+    #[error("tensor `{tensor}` lies in shard {shard}, but there are {num_shards} shards; fetch the manifest again")]
+    ShardIndex {
+        /// The tensor.
+        tensor: String,
+        /// The index as found.
+        shard: u64,
+        /// Number of shards.
+        num_shards: usize,
+    },
+    /// A tensor reaches beyond the end of its shard.
+    #[error("tensor `{tensor}` ends beyond shard {shard}: {size} bytes at {offset} of {shard_size}; fetch the manifest again")]
+    SpanBounds {
+        /// The tensor.
+        tensor: String,
+        /// Index of the shard.
+        shard: usize,
+        /// Where the piece begins.
+        offset: u64,
+        /// Bytes of the piece.
+        size: u64,
+        /// Bytes of the shard.
+        shard_size: u64,
+    },
+    /// Two tensors share bytes.
+    #[error("tensors `{tensor}` and `{other}` overlap in shard {shard}; fetch the manifest again")]
+    Overlap {
+        /// The tensor that begins later.
+        tensor: String,
+        /// The one that begins earlier.
+        other: String,
+        /// Index of the shard.
+        shard: usize,
+    },
+    /// The model has no tensor of that name.
+    #[error("the model has no tensor `{tensor}`; convert it again from complete files")]
+    MissingTensor {
+        /// The name asked for.
+        tensor: String,
+    },
+    /// A tensor has another shape than the model's numbers ask for.
+    #[error("tensor `{tensor}` has the shape {actual:?}, the model's config asks for {expected:?}; convert it again")]
+    UnexpectedShape {
+        /// The tensor.
+        tensor: String,
+        /// Shape by the config.
+        expected: Vec<usize>,
+        /// Shape as stored.
+        actual: Vec<usize>,
+    },
+    /// The model's folder has no tokenizer.
+    #[error("`{path}` is missing; add the model's tokenizer.json or convert the model again")]
+    NoTokenizer {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A model is to be written over something.
+    #[error("`{path}` already exists; choose another folder or delete it first")]
+    OutputExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A tensor is written twice.
+    #[error("tensor `{tensor}` is written twice; each name may be used once")]
+    DuplicateTensor {
+        /// The tensor.
+        tensor: String,
+    },
+    /// Bytes are written outside any tensor.
+    #[error("bytes are written before `begin_tensor`; begin a tensor first")]
+    NoTensorBegun,
 }

@@ -26,6 +26,18 @@ pub(crate) struct GpuStep {
     workgroups: [u32; 3],
 }
 
+impl GpuStep {
+    pub fn new(pipeline: Arc<ComputePipeline>, bindings: wgpu::BindGroup, workgroups: [u32; 3]) -> GpuStep {
+        GpuStep { pipeline, bindings, workgroups }
+    }
+}
+
+impl ComputePipeline {
+    pub fn layout(&self) -> &wgpu::BindGroupLayout {
+        &self.layout
+    }
+}
+
 impl Gpu {
     /// Chooses variants, compiles what is not compiled yet, and binds.
     pub fn prepare(&self, steps: &[Step]) -> Result<Vec<GpuStep>, Error> {
@@ -166,68 +178,5 @@ pub(super) fn gpu_buffer(tensor: &Tensor) -> Result<&wgpu::Buffer, Error> {
     match tensor.storage() {
         Storage::Gpu(buffer) => Ok(buffer.buffer()),
         _ => Err(Error::ForeignTensor { label: tensor.label().to_owned() }),
-    }
-}
-
-/// Runs one kernel outside of any recording, with guard words around what it writes: for the self-test.
-pub(crate) mod isolated {
-    use super::*;
-
-    /// Bytes before and after each written operand that must stay as they were.
-    const GUARD: u64 = 256;
-    const POISON: u8 = 0xA5;
-
-    impl Gpu {
-        /// Runs `variant` of a case's kernel; the bytes of its written operands.
-        ///
-        /// The error is in words: a driver's message, or a guard word that was overwritten.
-        pub fn run_case(&self, case: &doppler_kernels::Case, variant: &doppler_kernels::Variant) -> Result<Vec<Vec<u8>>, String> {
-            let kernel = case.kernel.as_ref();
-            let pipeline = self.pipeline(kernel, variant).map_err(|e| e.to_string())?;
-            let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-            let mut inputs = case.inputs.iter();
-            let operands = kernel.operands();
-            let mut buffers = Vec::new();
-            for operand in &operands {
-                let bytes = operand.bytes();
-                let size = bytes.next_multiple_of(4);
-                let mut contents = vec![POISON; size + 2 * GUARD as usize];
-                if operand.access != Access::Write {
-                    let input = inputs.next().ok_or("the case lacks an input")?;
-                    contents[GUARD as usize..][..input.len()].copy_from_slice(input);
-                    contents[GUARD as usize..][input.len()..size].fill(0);
-                }
-                let label = Some(operand.name);
-                let buffer = self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor { label, contents: &contents, usage });
-                buffers.push((buffer, size as u64));
-            }
-            let params = kernel.params();
-            let uniform = (!params.is_empty()).then(|| self.uniform(&params));
-            let resources = buffers.iter().map(|(buffer, size)| {
-                wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: GUARD, size: std::num::NonZeroU64::new(*size) })
-            });
-            let bindings = self.bind(&pipeline.layout, resources.chain(uniform.as_ref().map(wgpu::Buffer::as_entire_binding)));
-            let step = GpuStep { pipeline, bindings, workgroups: kernel.workgroups(variant) };
-            self.submit(std::slice::from_ref(&step), None).map_err(|e| e.to_string())?;
-            let mut outputs = Vec::new();
-            for (operand, (buffer, size)) in operands.iter().zip(&buffers).filter(|(o, _)| o.access != Access::Read) {
-                let bytes = self.read_raw(buffer, size + 2 * GUARD).map_err(|e| e.to_string())?;
-                let (before, rest) = bytes.split_at(GUARD as usize);
-                let (data, after) = rest.split_at(*size as usize);
-                if before.iter().chain(after).any(|b| *b != POISON) {
-                    return Err(format!("`{}`: memory beside it was overwritten", operand.name));
-                }
-                outputs.push(data[..operand.bytes()].to_vec());
-            }
-            Ok(outputs)
-        }
-
-        fn read_raw(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
-            let staging = self.staging(bytes);
-            let mut encoder = self.device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, bytes);
-            let index = self.queue.submit([encoder.finish()]);
-            Readback::start(staging, bytes as usize, index).wait(self)
-        }
     }
 }

@@ -2,10 +2,12 @@
 
 mod adapter;
 mod compute;
+mod isolated;
 mod pool;
 mod readback;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use doppler_kernels::Tier;
@@ -17,11 +19,12 @@ pub(crate) use pool::PooledBuffer;
 use pool::{Pool, lock, size_class};
 pub(crate) use readback::Readback;
 
+use crate::tensor::MappedPiece;
 use crate::{DeviceOptions, Error};
 
 /// How long a submission may take before it counts as hung.
 const TIMEOUT_S: u64 = 300;
-/// Uploads in flight before waiting, so that host staging stays small.
+/// Bytes of weights written at once.
 const UPLOAD_CHUNK: usize = 16 << 20;
 
 /// An opened GPU.
@@ -40,6 +43,8 @@ pub(crate) struct Gpu {
     /// The variants that were chosen, by kernel and dtype.
     choices: Mutex<BTreeMap<String, String>>,
     staging: Mutex<Vec<wgpu::Buffer>>,
+    /// Bytes of weights written since the last wait.
+    queued: AtomicU64,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -77,6 +82,7 @@ impl Gpu {
             pipelines: Mutex::default(),
             choices: Mutex::default(),
             staging: Mutex::default(),
+            queued: AtomicU64::new(0),
         }))
     }
 
@@ -113,18 +119,25 @@ impl Gpu {
         Error::OutOfMemory { adapter, label, needed, in_use: self.pool.bytes(), budget: self.budget }
     }
 
-    /// Queues bytes for a buffer: they arrive before the next submission. Large writes go in pieces.
-    pub fn write(&self, buffer: &PooledBuffer, bytes: &[u8]) -> Result<(), Error> {
-        for (i, chunk) in bytes.chunks(UPLOAD_CHUNK).enumerate() {
-            let offset = (i * UPLOAD_CHUNK) as u64;
-            let whole = chunk.len() / 4 * 4;
-            self.queue.write_buffer(buffer.buffer(), offset, &chunk[..whole]);
-            if whole < chunk.len() {
-                let mut tail = [0u8; 4];
-                tail[..chunk.len() - whole].copy_from_slice(&chunk[whole..]);
-                self.queue.write_buffer(buffer.buffer(), offset + whole as u64, &tail);
-            }
-            if bytes.len() > UPLOAD_CHUNK {
+    /// Queues bytes for a buffer, from a multiple of 4: they arrive before the next submission.
+    pub fn write(&self, buffer: &PooledBuffer, offset: u64, bytes: &[u8]) {
+        let whole = bytes.len() / 4 * 4;
+        self.queue.write_buffer(buffer.buffer(), offset, &bytes[..whole]);
+        if whole < bytes.len() {
+            let mut tail = [0u8; 4];
+            tail[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+            self.queue.write_buffer(buffer.buffer(), offset + whole as u64, &tail);
+        }
+    }
+
+    /// Uploads a piece of a model file, waiting now and then so that host staging stays small.
+    pub fn upload(&self, buffer: &PooledBuffer, piece: &MappedPiece) -> Result<(), Error> {
+        for start in (0..piece.bytes.len()).step_by(UPLOAD_CHUNK) {
+            let end = piece.bytes.len().min(start + UPLOAD_CHUNK);
+            self.write(buffer, start as u64, &piece.bytes(start..end));
+            let queued = self.queued.fetch_add((end - start) as u64, Ordering::Relaxed);
+            if queued > 4 * UPLOAD_CHUNK as u64 {
+                self.queued.store(0, Ordering::Relaxed);
                 self.wait(self.queue.submit([]))?;
             }
         }

@@ -1,0 +1,65 @@
+//! The keys and values of every position so far, and the rotary table; grows in steps.
+
+use doppler_rdrr::{DType, ModelConfig};
+
+use crate::{Device, Error, Tensor};
+
+/// Positions are added in multiples of this.
+const STEP: usize = 256;
+
+/// Keys and values `[capacity, num_key_value_heads, head_dim]` of each layer.
+#[derive(Debug)]
+pub(crate) struct KvCache {
+    pub layers: Vec<(Tensor, Tensor)>,
+    /// cos and sin of every position, `[capacity, head_dim / 2, 2]`.
+    pub rope: Tensor,
+    /// Positions that fit.
+    pub capacity: usize,
+    pub dtype: DType,
+}
+
+impl KvCache {
+    /// A cache that holds at least `positions`, at most `max_seq_len`.
+    pub fn new(device: &Device, config: &ModelConfig, dtype: DType, positions: usize, max_seq_len: usize) -> Result<KvCache, Error> {
+        let capacity = positions.next_multiple_of(STEP).min(max_seq_len);
+        let shape = [capacity, config.num_key_value_heads, config.head_dim];
+        let layers = (0..config.num_hidden_layers)
+            .map(|i| {
+                let keys = device.alloc(&format!("kv_cache.{i}.k"), &shape, dtype)?;
+                Ok((keys, device.alloc(&format!("kv_cache.{i}.v"), &shape, dtype)?))
+            })
+            .collect::<Result<_, Error>>()?;
+        let rope = device.alloc("rope_table", &[capacity, config.head_dim / 2, 2], DType::F32)?;
+        device.write(&rope, bytemuck::cast_slice(&rope_table(config, capacity)))?;
+        Ok(KvCache { layers, rope, capacity, dtype })
+    }
+
+    /// A larger cache with the first `used` positions of this one: at least `positions`, doubled while that fits.
+    pub fn grown(&self, device: &Device, config: &ModelConfig, positions: usize, used: usize, max_seq_len: usize) -> Result<KvCache, Error> {
+        let wanted = positions.max(self.capacity.saturating_mul(2).min(max_seq_len));
+        let grown = KvCache::new(device, config, self.dtype, wanted, max_seq_len)?;
+        for ((old_k, old_v), (k, v)) in self.layers.iter().zip(&grown.layers) {
+            device.copy(old_k, k, used * config.kv_dim())?;
+            device.copy(old_v, v, used * config.kv_dim())?;
+        }
+        Ok(grown)
+    }
+
+    /// Bytes for `positions`, rotary table included.
+    pub fn bytes(config: &ModelConfig, dtype: DType, positions: usize) -> u64 {
+        let kv = 2 * config.num_hidden_layers as u64 * config.kv_dim() as u64 * dtype.block_bytes() as u64;
+        positions as u64 * (kv + config.head_dim as u64 * 4)
+    }
+}
+
+fn rope_table(config: &ModelConfig, positions: usize) -> Vec<f32> {
+    let frequencies = config.rope_frequencies();
+    let mut table = Vec::with_capacity(positions * config.head_dim);
+    for position in 0..positions {
+        for frequency in &frequencies {
+            let (sin, cos) = (position as f64 * frequency).sin_cos();
+            table.extend([cos as f32, sin as f32]);
+        }
+    }
+    table
+}

@@ -1,0 +1,392 @@
+//! The pipeline: token ids in, logits out, with a key-value cache that grows and rewinds.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use doppler_rdrr::{DType, Model, ModelConfig};
+
+use crate::decoder::{Decoder, Forward, Inputs};
+use crate::device::Pending;
+use crate::kv_cache::KvCache;
+use crate::{Device, Error, MemoryPlan, Tensor};
+
+/// Decode steps submitted before their tokens are known: the GPU never waits for the CPU to look.
+const AHEAD: usize = 3;
+
+/// A causal language model with a key-value cache: token ids in, logits out.
+#[allow(async_fn_in_trait)]
+pub trait Pipeline {
+    /// The model's numbers.
+    fn config(&self) -> &ModelConfig;
+
+    /// The longest context, in tokens.
+    fn max_seq_len(&self) -> usize;
+
+    /// The tokens so far.
+    fn tokens(&self) -> &[u32];
+
+    /// Appends `tokens` (prefill when many, decode when one); logits `[rows, vocab_size]` of the last `rows` positions.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::TokenOutOfRange`], [`Error::ContextFull`], [`Error::LogitRows`], and what the
+    /// device reports. After an error the tokens before the call are still there.
+    async fn forward(&mut self, tokens: &[u32], rows: usize) -> Result<Logits, Error>;
+
+    /// The likeliest next token, appended. Steps may run ahead of it; [`Pipeline::rewind`] drops the surplus.
+    ///
+    /// # Errors
+    /// [`Error::NoLogits`] before the first `forward` and after a `rewind`, [`Error::ContextFull`], and what the device
+    /// reports.
+    async fn greedy(&mut self) -> Result<u32, Error>;
+
+    /// Forgets everything from `position` on.
+    ///
+    /// # Errors
+    /// [`Error::RewindForward`] when there are fewer tokens.
+    fn rewind(&mut self, position: usize) -> Result<(), Error>;
+}
+
+/// Raw logits, before any sampling.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logits {
+    /// `[rows, vocab_size]`.
+    pub values: Vec<f32>,
+    /// Entries in a row.
+    pub vocab_size: usize,
+}
+
+impl Logits {
+    /// The logits of the last position.
+    #[must_use]
+    pub fn last(&self) -> &[f32] {
+        &self.values[self.values.len() - self.vocab_size..]
+    }
+
+    /// Each position's logits.
+    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks_exact(self.vocab_size)
+    }
+}
+
+/// Builds a [`DecoderPipeline`].
+#[derive(Debug, Clone)]
+pub struct PipelineBuilder {
+    device: Device,
+    path: PathBuf,
+    max_seq_len: Option<usize>,
+    kv_dtype: DType,
+    prefill_chunk: usize,
+    memory_budget: Option<u64>,
+}
+
+impl PipelineBuilder {
+    /// Tokens that the context can hold; 4096, or the model's own limit when that is less.
+    #[must_use]
+    pub fn max_seq_len(mut self, tokens: usize) -> Self {
+        self.max_seq_len = Some(tokens);
+        self
+    }
+
+    /// [`DType::F16`] (the default) or [`DType::F32`].
+    #[must_use]
+    pub fn kv_dtype(mut self, dtype: DType) -> Self {
+        self.kv_dtype = dtype;
+        self
+    }
+
+    /// Prompt tokens in one submission; 512.
+    #[must_use]
+    pub fn prefill_chunk(mut self, tokens: usize) -> Self {
+        self.prefill_chunk = tokens.max(1);
+        self
+    }
+
+    /// Bytes that weights, cache and activations may take together.
+    #[must_use]
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_budget = Some(bytes);
+        self
+    }
+
+    /// What it will take, before anything is allocated.
+    ///
+    /// # Errors
+    /// A model that cannot be opened, or a context that it does not allow.
+    pub fn plan(&self) -> Result<MemoryPlan, Error> {
+        let model = Model::open(&self.path)?;
+        Ok(MemoryPlan::new(&model, self.context(model.config())?, self.kv_dtype, self.prefill_chunk))
+    }
+
+    fn context(&self, config: &ModelConfig) -> Result<usize, Error> {
+        let allowed = config.max_position_embeddings;
+        let asked = self.max_seq_len.unwrap_or(allowed.min(4096));
+        if asked == 0 || asked > allowed { Err(Error::MaxSeqLen { asked, allowed }) } else { Ok(asked) }
+    }
+
+    /// Opens the model and loads it onto the device.
+    ///
+    /// # Errors
+    /// Everything that can be wrong with the files, the configuration and the device.
+    pub async fn build(self) -> Result<DecoderPipeline, Error> {
+        self.build_with_progress(|_, _| {}).await
+    }
+
+    /// [`PipelineBuilder::build`], telling bytes loaded and in total.
+    ///
+    /// # Errors
+    /// As [`PipelineBuilder::build`].
+    pub async fn build_with_progress(self, progress: impl FnMut(u64, u64)) -> Result<DecoderPipeline, Error> {
+        let model = Arc::new(Model::open(&self.path)?);
+        let config = model.config();
+        supported(config)?;
+        if !matches!(self.kv_dtype, DType::F16 | DType::F32) {
+            return Err(Error::KvDType { dtype: self.kv_dtype });
+        }
+        let max_seq_len = self.context(config)?;
+        let plan = MemoryPlan::new(&model, max_seq_len, self.kv_dtype, self.prefill_chunk);
+        plan.check(self.memory_budget, max_seq_len)?;
+        let decoder = Decoder::load(&self.device, &model, progress)?;
+        let cache = KvCache::new(&self.device, config, self.kv_dtype, 1, max_seq_len)?;
+        let scalar = |label| self.device.alloc(label, &[1], DType::U32);
+        Ok(DecoderPipeline {
+            next: scalar("next_token")?,
+            start: scalar("start")?,
+            decoder,
+            cache,
+            model,
+            plan,
+            max_seq_len,
+            prefill_chunk: self.prefill_chunk,
+            device: self.device,
+            tokens: Vec::new(),
+            computed: 0,
+            ahead: VecDeque::new(),
+            decode: None,
+        })
+    }
+}
+
+/// What the decoder has no kernel for must not be ignored.
+fn supported(config: &ModelConfig) -> Result<(), Error> {
+    match config.final_logit_softcapping {
+        Some(cap) => Err(Error::UnsupportedModel { what: format!("`final_logit_softcapping` = {cap}") }),
+        None => Ok(()),
+    }
+}
+
+/// A model on a device.
+#[derive(Debug)]
+pub struct DecoderPipeline {
+    device: Device,
+    model: Arc<Model>,
+    decoder: Decoder,
+    cache: KvCache,
+    plan: MemoryPlan,
+    max_seq_len: usize,
+    prefill_chunk: usize,
+    tokens: Vec<u32>,
+    /// Positions whose keys and values are computed or submitted; may run ahead of `tokens`, or one behind.
+    computed: usize,
+    /// The next tokens, oldest first, on their way.
+    ahead: VecDeque<Pending>,
+    /// The decode step, recorded once for the cache's capacity.
+    decode: Option<Forward>,
+    /// u32 `[1]`: the likeliest next token, which the next decode step embeds.
+    next: Tensor,
+    /// u32 `[1]`: the position of a submission's first row.
+    start: Tensor,
+}
+
+impl DecoderPipeline {
+    /// Starts to build a pipeline for the RDRR folder at `path`.
+    pub fn builder(device: &Device, path: impl AsRef<Path>) -> PipelineBuilder {
+        PipelineBuilder {
+            device: device.clone(),
+            path: path.as_ref().to_owned(),
+            max_seq_len: None,
+            kv_dtype: DType::F16,
+            prefill_chunk: 512,
+            memory_budget: None,
+        }
+    }
+
+    /// The opened model.
+    #[must_use]
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The device that it runs on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What it takes in memory.
+    #[must_use]
+    pub fn plan(&self) -> MemoryPlan {
+        self.plan
+    }
+
+    /// Tokens whose keys and values are there and belong to `tokens`.
+    fn valid(&self) -> usize {
+        self.computed.min(self.tokens.len())
+    }
+
+    fn reserve(&mut self, positions: usize) -> Result<(), Error> {
+        if positions > self.max_seq_len {
+            let (max_seq_len, allowed) = (self.max_seq_len, self.config().max_position_embeddings);
+            return Err(Error::ContextFull { wanted: positions, max_seq_len, allowed });
+        }
+        if positions > self.cache.capacity {
+            let used = self.computed;
+            self.cache = self.cache.grown(&self.device, &self.decoder.config, positions, used, self.max_seq_len)?;
+            // Recorded for the old capacity.
+            self.decode = None;
+        }
+        Ok(())
+    }
+
+    fn record(&self, ids: Tensor, rows: usize, logit_rows: usize) -> Result<Forward, Error> {
+        let (cache, start, next) = (&self.cache, &self.start, &self.next);
+        self.decoder.record(&self.device, Inputs { cache, ids, start, next, rows, logit_rows })
+    }
+
+    /// Submits one chunk; its logits when any are wanted.
+    fn submit_chunk(&mut self, chunk: &[u32], logit_rows: usize) -> Result<Option<Pending>, Error> {
+        self.reserve(self.computed + chunk.len())?;
+        self.device.write(&self.start, bytemuck::bytes_of(&(self.computed as u32)))?;
+        let fresh;
+        let forward = if chunk.len() == 1 && logit_rows == 1 {
+            self.decode_step()?
+        } else {
+            let ids = self.device.alloc("ids", &[chunk.len()], DType::U32)?;
+            fresh = self.record(ids, chunk.len(), logit_rows)?;
+            &fresh
+        };
+        self.device.write(&forward.ids, bytemuck::cast_slice(chunk))?;
+        let read = forward.logits.as_ref().map(|logits| (logits, logits.len()));
+        let pending = self.device.submit(&forward.recording, read)?;
+        self.computed += chunk.len();
+        Ok(pending)
+    }
+
+    fn decode_step(&mut self) -> Result<&Forward, Error> {
+        let forward = match self.decode.take() {
+            Some(forward) => forward,
+            None => self.record(self.next.clone(), 1, 1)?,
+        };
+        Ok(self.decode.insert(forward))
+    }
+
+    /// Submits the decode step of the token at `computed`, which is on the device already when steps are in flight.
+    fn step_ahead(&mut self) -> Result<Pending, Error> {
+        self.reserve(self.computed + 1)?;
+        self.device.write(&self.start, bytemuck::bytes_of(&(self.computed as u32)))?;
+        if let Some(token) = self.tokens.get(self.computed) {
+            self.device.write(&self.next, bytemuck::bytes_of(token))?;
+        }
+        let (device, next) = (self.device.clone(), self.next.clone());
+        let recording = &self.decode_step()?.recording;
+        let pending = device.submit(recording, Some((&next, 1)))?.ok_or(Error::NoLogits)?;
+        self.computed += 1;
+        Ok(pending)
+    }
+}
+
+impl Pipeline for DecoderPipeline {
+    fn config(&self) -> &ModelConfig {
+        &self.decoder.config
+    }
+
+    fn max_seq_len(&self) -> usize {
+        self.max_seq_len
+    }
+
+    fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    async fn forward(&mut self, tokens: &[u32], rows: usize) -> Result<Logits, Error> {
+        let vocab_size = self.config().vocab_size;
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        if rows > tokens.len() {
+            return Err(Error::LogitRows { rows, tokens: tokens.len() });
+        }
+        if let Some(&id) = tokens.iter().find(|id| **id as usize >= vocab_size) {
+            return Err(Error::TokenOutOfRange { id, vocab_size });
+        }
+        self.ahead.clear();
+        self.computed = self.valid();
+        // The last greedy token may not have been through the model yet.
+        let input: Vec<u32> = self.tokens[self.computed..].iter().chain(tokens).copied().collect();
+        self.reserve(self.computed + input.len())?;
+        let before = self.computed;
+        let mut pending = Vec::new();
+        let mut left = input.len();
+        for chunk in input.chunks(self.prefill_chunk) {
+            left -= chunk.len();
+            let wanted = rows.saturating_sub(left).min(chunk.len());
+            match self.submit_chunk(chunk, wanted) {
+                Ok(logits) => pending.extend(logits),
+                Err(error) => {
+                    self.computed = before;
+                    return Err(error);
+                }
+            }
+        }
+        let mut values = Vec::with_capacity(rows * vocab_size);
+        for logits in pending {
+            values.extend_from_slice(bytemuck::cast_slice(&logits.bytes().await?));
+        }
+        self.tokens.extend_from_slice(tokens);
+        if rows > 0 {
+            let best = argmax(&values[values.len() - vocab_size..]);
+            self.ahead.push_back(Pending::Ready(best.to_le_bytes().to_vec()));
+        }
+        Ok(Logits { values, vocab_size })
+    }
+
+    async fn greedy(&mut self) -> Result<u32, Error> {
+        if self.tokens.len() >= self.max_seq_len {
+            let (wanted, allowed) = (self.tokens.len() + 1, self.config().max_position_embeddings);
+            return Err(Error::ContextFull { wanted, max_seq_len: self.max_seq_len, allowed });
+        }
+        if self.ahead.is_empty() && self.computed >= self.tokens.len() {
+            return Err(Error::NoLogits);
+        }
+        // The CPU computes at once: running ahead would only waste work there.
+        let wanted = if self.device.gpu().is_some() { 1 + AHEAD } else { 1 };
+        while self.ahead.len() < wanted && self.computed < self.max_seq_len {
+            let step = self.step_ahead()?;
+            self.ahead.push_back(step);
+        }
+        let bytes = self.ahead.pop_front().ok_or(Error::NoLogits)?.bytes().await?;
+        let id: u32 = bytemuck::pod_read_unaligned(&bytes);
+        if id as usize >= self.config().vocab_size {
+            // The kernel answers so when a logit is NaN.
+            return Err(Error::TokenOutOfRange { id, vocab_size: self.config().vocab_size });
+        }
+        self.tokens.push(id);
+        Ok(id)
+    }
+
+    fn rewind(&mut self, position: usize) -> Result<(), Error> {
+        if position > self.tokens.len() {
+            return Err(Error::RewindForward { position, end: self.tokens.len() });
+        }
+        self.tokens.truncate(position);
+        self.ahead.clear();
+        self.computed = self.computed.min(position);
+        Ok(())
+    }
+}
+
+/// The index of the largest value; the lowest wins ties.
+pub(crate) fn argmax(values: &[f32]) -> u32 {
+    let best = values.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, &v)| if v > best.1 { (i, v) } else { best });
+    best.0 as u32
+}

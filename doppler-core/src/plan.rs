@@ -1,0 +1,63 @@
+//! What a model takes in memory, before any of it is taken.
+
+use doppler_rdrr::{DType, Model, ModelConfig};
+
+use crate::Error;
+use crate::decoder::scratch_bytes;
+use crate::kv_cache::KvCache;
+
+/// Bytes by purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// All tensors of the model, as stored.
+    pub weights: u64,
+    /// Keys, values and the rotary table at the full context.
+    pub kv_cache: u64,
+    /// Activations of one prefill chunk and one decode step, logits included.
+    pub scratch: u64,
+}
+
+impl MemoryPlan {
+    /// For `model` with a context of `max_seq_len` tokens, a cache of `kv_dtype` and prefill in chunks.
+    #[must_use]
+    pub fn new(model: &Model, max_seq_len: usize, kv_dtype: DType, prefill_chunk: usize) -> MemoryPlan {
+        let config: &ModelConfig = model.config();
+        let chunk = prefill_chunk.min(max_seq_len);
+        MemoryPlan {
+            weights: model.tensors().iter().map(|tensor| tensor.size()).sum(),
+            kv_cache: KvCache::bytes(config, kv_dtype, max_seq_len),
+            scratch: scratch_bytes(config, chunk, 1) + scratch_bytes(config, 1, 1),
+        }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.weights + self.kv_cache + self.scratch
+    }
+
+    /// Whether it fits a budget.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`] with what would.
+    pub fn check(&self, budget: Option<u64>, max_seq_len: usize) -> Result<(), Error> {
+        let needed = self.total();
+        let Some(budget) = budget.filter(|budget| needed > *budget) else {
+            return Ok(());
+        };
+        let room = budget.saturating_sub(self.weights + self.scratch);
+        let fitting = (u128::from(room) * max_seq_len as u128 / u128::from(self.kv_cache.max(1))) as usize;
+        let remedy = if fitting > 0 {
+            format!("a `max_seq_len` of {fitting} would fit")
+        } else {
+            "quantize the model further or use another device".to_owned()
+        };
+        Err(Error::DoesNotFit { needed, budget, plan: *self, remedy })
+    }
+}
+
+impl std::fmt::Display for MemoryPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "weights {}, key-value cache {}, activations {}", self.weights, self.kv_cache, self.scratch)
+    }
+}

@@ -1,0 +1,112 @@
+//! Weights on a device: matrices split by rows where a device cannot bind them whole, vectors as f32.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use doppler_kernels::MatMul;
+use doppler_rdrr::{DType, Model, TensorEntry, dequantize};
+
+use crate::tensor::MappedPiece;
+use crate::{Device, Error, Recorder, Tensor};
+
+/// A matrix `[rows, cols]` in one or more parts of whole rows.
+#[derive(Debug)]
+pub(crate) struct Matrix {
+    pub rows: usize,
+    pub cols: usize,
+    pub dtype: DType,
+    pub parts: Vec<Part>,
+}
+
+/// Consecutive rows of a matrix.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub first_row: usize,
+    pub rows: usize,
+    pub tensor: Tensor,
+}
+
+impl Matrix {
+    /// Takes the tensor `name` of shape `[rows, cols]` from the model.
+    ///
+    /// # Errors
+    /// A missing tensor or another shape, and what the device says to the size.
+    pub fn load(device: &Device, model: &Arc<Model>, name: &str, rows: usize, cols: usize) -> Result<Matrix, Error> {
+        let entry = model.tensor(name)?;
+        expect_shape(entry, &[rows, cols])?;
+        let dtype = entry.dtype;
+        let row_bytes = dtype.row_bytes(cols).ok_or_else(|| wrong_shape(entry, &[rows, cols]))?;
+        let ranges = match device.gpu() {
+            Some(_) => rows_within(device.max_binding_bytes(), rows, row_bytes),
+            None => rows_of_spans(model, entry, rows, row_bytes),
+        };
+        let parts = ranges
+            .into_iter()
+            .map(|range| {
+                let piece = MappedPiece {
+                    model: model.clone(),
+                    name: name.into(),
+                    bytes: range.start * row_bytes..range.end * row_bytes,
+                };
+                let tensor = device.weight(name, &[range.len(), cols], dtype, piece)?;
+                Ok(Part { first_row: range.start, rows: range.len(), tensor })
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Matrix { rows, cols, dtype, parts })
+    }
+
+    /// Records `y = x · weightᵀ` for `rows` rows of `x`.
+    pub fn record(&self, recorder: &mut Recorder, rows: usize, x: &Tensor, y: &Tensor) -> Result<(), Error> {
+        self.parts.iter().try_for_each(|part| {
+            let kernel = MatMul {
+                rows,
+                out_features: part.rows,
+                in_features: self.cols,
+                weight: self.dtype,
+                y_stride: self.rows,
+                y_offset: part.first_row,
+            };
+            recorder.record(kernel, &[x, &part.tensor, y])
+        })
+    }
+}
+
+/// Takes a vector of `len` elements as f32; widening is exact.
+pub(crate) fn load_vector(device: &Device, model: &Arc<Model>, name: &str, len: usize) -> Result<Tensor, Error> {
+    let entry = model.tensor(name)?;
+    expect_shape(entry, &[len])?;
+    let mut values = vec![0.0; len];
+    dequantize(entry.dtype, &model.bytes(entry), &mut values)?;
+    let tensor = device.alloc(name, &[len], DType::F32)?;
+    device.write(&tensor, bytemuck::cast_slice(&values))?;
+    Ok(tensor)
+}
+
+fn rows_within(limit: u64, rows: usize, row_bytes: usize) -> Vec<Range<usize>> {
+    // A row over the limit stays one part: the device's error then names the tensor.
+    let most = usize::try_from(limit / row_bytes as u64).unwrap_or(usize::MAX).max(1);
+    (0..rows).step_by(most).map(|first| first..rows.min(first.saturating_add(most))).collect()
+}
+
+/// One part for each span of the file, when spans are whole rows; else one part that will be gathered.
+fn rows_of_spans(model: &Model, entry: &TensorEntry, rows: usize, row_bytes: usize) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut first = 0;
+    for span in model.spans(entry) {
+        if span.len() % row_bytes != 0 {
+            return std::iter::once(0..rows).collect();
+        }
+        let end = first + span.len() / row_bytes;
+        ranges.push(first..end);
+        first = end;
+    }
+    ranges
+}
+
+fn expect_shape(entry: &TensorEntry, expected: &[usize]) -> Result<(), Error> {
+    if entry.shape == expected { Ok(()) } else { Err(wrong_shape(entry, expected)) }
+}
+
+fn wrong_shape(entry: &TensorEntry, expected: &[usize]) -> Error {
+    Error::WeightShape { name: entry.name.clone(), actual: entry.shape.clone(), expected: expected.to_vec() }
+}

@@ -1,0 +1,127 @@
+//! What model families call things: each turns its `config.json` into a [`ModelConfig`]. Families exist only here; the
+//! manifest stores numbers and the decoder sees nothing else.
+
+mod hf_config;
+mod llama;
+mod mistral;
+
+pub use hf_config::HfConfig;
+
+use crate::{Error, ModelConfig};
+
+/// A family of models, described by how it differs from Llama.
+#[derive(Debug)]
+pub struct Family {
+    /// Its name in reports.
+    pub name: &'static str,
+    /// The class names that `config.json` may give under `architectures`.
+    pub architectures: &'static [&'static str],
+    /// Reads the hyperparameters.
+    pub config: fn(&HfConfig) -> Result<ModelConfig, Error>,
+    /// Parts of tensor names that differ from Llama's, theirs first.
+    pub renames: &'static [(&'static str, &'static str)],
+}
+
+/// Every family that can be converted.
+pub static FAMILIES: &[Family] = &[llama::FAMILY, mistral::FAMILY];
+
+/// Layers, heads and sizes above these are mistakes or attacks; they bound every loop over a model.
+const MAX_LAYERS: usize = 4096;
+const MAX_SIZE: usize = 1 << 30;
+
+impl Family {
+    /// The family of a model's description.
+    ///
+    /// # Errors
+    /// [`Error::UnknownArchitecture`] lists the supported ones.
+    pub fn of(hf: &HfConfig) -> Result<&'static Family, Error> {
+        let architecture = hf.architecture()?;
+        FAMILIES.iter().find(|family| family.architectures.contains(&architecture)).ok_or_else(|| {
+            let supported = FAMILIES.iter().flat_map(|family| family.architectures).copied().collect();
+            Error::UnknownArchitecture { found: architecture.to_owned(), supported }
+        })
+    }
+
+    /// The hyperparameters, with the relations between them checked.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`], [`Error::KeyType`] or [`Error::UnsupportedSetting`], naming the setting.
+    pub fn read(&self, hf: &HfConfig) -> Result<ModelConfig, Error> {
+        let config = (self.config)(hf)?;
+        check(&config)?;
+        Ok(config)
+    }
+
+    /// The name of a tensor in RDRR.
+    #[must_use]
+    pub fn rename(&self, name: &str) -> String {
+        self.renames.iter().fold(name.to_owned(), |name, (theirs, ours)| name.replace(theirs, ours))
+    }
+}
+
+fn check(config: &ModelConfig) -> Result<(), Error> {
+    let sizes = [
+        ("hidden_size", config.hidden_size, MAX_SIZE),
+        ("intermediate_size", config.intermediate_size, MAX_SIZE),
+        ("num_hidden_layers", config.num_hidden_layers, MAX_LAYERS),
+        ("num_attention_heads", config.num_attention_heads, 1 << 15),
+        ("num_key_value_heads", config.num_key_value_heads, 1 << 15),
+        ("head_dim", config.head_dim, 1 << 15),
+        ("vocab_size", config.vocab_size, MAX_SIZE),
+        ("max_position_embeddings", config.max_position_embeddings, MAX_SIZE),
+    ];
+    for (key, size, limit) in sizes {
+        if !(1..=limit).contains(&size) {
+            return wrong(key, "a size that a model can have", size);
+        }
+    }
+    if !config.head_dim.is_multiple_of(2) {
+        return wrong("head_dim", "an even number", config.head_dim);
+    }
+    if !config.num_attention_heads.is_multiple_of(config.num_key_value_heads) {
+        return wrong("num_key_value_heads", "a divisor of num_attention_heads", config.num_key_value_heads);
+    }
+    if config.sliding_window == Some(0) {
+        return wrong("sliding_window", "at least 1", 0);
+    }
+    for (key, value) in [("rms_norm_eps", config.rms_norm_eps), ("rope_theta", config.rope_theta)] {
+        if !(value.is_finite() && value > 0.0) {
+            return wrong(key, "a positive number", value);
+        }
+    }
+    let id = config.bos_token_id.iter().chain(&config.eos_token_ids).find(|&&id| id as usize >= config.vocab_size);
+    id.map_or(Ok(()), |id| wrong("bos_token_id, eos_token_id", "an id below vocab_size", id))
+}
+
+fn wrong<T>(key: &str, expected: &'static str, found: impl ToString) -> Result<T, Error> {
+    Err(Error::KeyType { key: key.to_owned(), expected, found: found.to_string() })
+}
+
+/// Name and shape of every weight of a decoder with these hyperparameters, in the order in which it runs.
+#[must_use]
+pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let (q, kv) = (config.q_dim(), config.kv_dim());
+    let layer = [
+        ("input_layernorm", vec![hidden]),
+        ("self_attn.q_proj", vec![q, hidden]),
+        ("self_attn.k_proj", vec![kv, hidden]),
+        ("self_attn.v_proj", vec![kv, hidden]),
+        ("self_attn.o_proj", vec![hidden, q]),
+        ("post_attention_layernorm", vec![hidden]),
+        ("mlp.gate_proj", vec![inner, hidden]),
+        ("mlp.up_proj", vec![inner, hidden]),
+        ("mlp.down_proj", vec![hidden, inner]),
+    ];
+    let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![config.vocab_size, hidden])];
+    for index in 0..config.num_hidden_layers {
+        tensors.extend(
+            layer.iter().map(|(part, shape)| (format!("model.layers.{index}.{part}.weight"), shape.clone())),
+        );
+    }
+    tensors.push(("model.norm.weight".to_owned(), vec![hidden]));
+    if !config.tie_word_embeddings {
+        tensors.push(("lm_head.weight".to_owned(), vec![config.vocab_size, hidden]));
+    }
+    tensors
+}

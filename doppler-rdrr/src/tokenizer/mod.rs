@@ -1,0 +1,272 @@
+//! A GGUF file's tokenizer as a `tokenizer.json` with the same ids. Knows the format's tables, not the library that
+//! reads the result.
+
+mod byte_level;
+mod pre;
+mod sentencepiece;
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::Error;
+use crate::convert::gguf::{Array, Gguf, Value, ValueType, string, wrong_type};
+
+/// More tokens than any vocabulary has; it bounds every table made from one.
+const MAX_TOKENS: usize = 1 << 21;
+
+/// Texts of control tokens that end an answer. Files name one of them, models emit the others too.
+const END_TEXTS: &[&str] = &[
+    "</s>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+];
+
+/// What a model's text files are made of.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct TextParts {
+    /// The file that the tokenizer library reads.
+    pub tokenizer_json: Vec<u8>,
+    pub chat_template: Option<String>,
+    pub bos_token: Option<String>,
+    pub eos_token: Option<String>,
+    pub bos_id: Option<u32>,
+    /// Every token that ends an answer, the main one first.
+    pub eos_ids: Vec<u32>,
+}
+
+/// What a token is for, in GGUF's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    Unknown,
+    Control,
+    UserDefined,
+    Unused,
+    Byte,
+}
+
+/// The tables that both tokenizer kinds share.
+struct Vocabulary<'a> {
+    tokens: Vec<&'a str>,
+    kinds: Vec<Kind>,
+    ids: HashMap<&'a str, u32>,
+}
+
+/// Translates the `tokenizer.*` metadata.
+///
+/// # Errors
+/// [`Error::UnknownTokenizer`], [`Error::UnknownPreTokenizer`], or what is wrong with the tables.
+pub(crate) fn from_gguf(gguf: &Gguf<'_>) -> Result<TextParts, Error> {
+    let kind = string(gguf, "tokenizer.ggml.model")?;
+    let vocabulary = match kind {
+        "gpt2" | "llama" => Vocabulary::read(gguf)?,
+        _ => return Err(Error::UnknownTokenizer { found: kind.to_owned() }),
+    };
+    let bos_id = vocabulary.id(gguf, "tokenizer.ggml.bos_token_id")?;
+    let eos_ids = vocabulary.eos_ids(gguf)?;
+    let (parts, adds_bos) = match kind {
+        "gpt2" => byte_level::parts(gguf, &vocabulary)?,
+        _ => (sentencepiece::parts(gguf, &vocabulary)?, true),
+    };
+    let bos = flag(gguf, "tokenizer.ggml.add_bos_token", adds_bos)?.then_some("tokenizer.ggml.bos_token_id");
+    let eos = flag(gguf, "tokenizer.ggml.add_eos_token", false)?.then_some("tokenizer.ggml.eos_token_id");
+    let template = |key: Option<&str>| match key {
+        None => Ok(None),
+        Some(key) => match vocabulary.id(gguf, key)? {
+            Some(id) => Ok(Some(id)),
+            None => Err(Error::MissingKey { key: key.to_owned() }),
+        },
+    };
+    let post_processor = vocabulary.post_processor(template(bos)?, template(eos)?);
+    let file = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": vocabulary.added_tokens(bos_id.iter().chain(&eos_ids)),
+        "normalizer": parts.normalizer,
+        "pre_tokenizer": parts.pre_tokenizer,
+        "post_processor": post_processor,
+        "decoder": parts.decoder,
+        "model": parts.model,
+    });
+    let text = |id: Option<u32>| id.map(|id| vocabulary.text(id).to_owned());
+    Ok(TextParts {
+        tokenizer_json: file.to_string().into_bytes(),
+        chat_template: gguf.get("tokenizer.chat_template").is_some().then(|| string(gguf, "tokenizer.chat_template").map(str::to_owned)).transpose()?,
+        bos_token: text(bos_id),
+        eos_token: text(eos_ids.first().copied()),
+        bos_id,
+        eos_ids,
+    })
+}
+
+/// The parts of a `tokenizer.json` in which the kinds differ.
+struct Parts {
+    normalizer: Json,
+    pre_tokenizer: Json,
+    decoder: Json,
+    model: Json,
+}
+
+impl<'a> Vocabulary<'a> {
+    fn read(gguf: &Gguf<'a>) -> Result<Self, Error> {
+        const TOKENS: &str = "tokenizer.ggml.tokens";
+        let list = array(gguf, TOKENS, "an array of strings", |items| items == ValueType::String)?;
+        if list.len() > MAX_TOKENS {
+            let (count, limit) = (list.len() as u64, MAX_TOKENS as u64);
+            return Err(Error::GgufLimit { what: "the number of tokens".to_owned(), count, limit });
+        }
+        let tokens: Vec<&str> = strings(list).collect();
+        let kinds = kinds(gguf, tokens.len())?;
+        let mut ids = HashMap::with_capacity(tokens.len());
+        for (id, &text) in (0..).zip(&tokens) {
+            if let Some(first) = ids.insert(text, id) {
+                return Err(Error::DuplicateToken { text: text.to_owned(), first, second: id });
+            }
+        }
+        Ok(Vocabulary { tokens, kinds, ids })
+    }
+
+    fn text(&self, id: u32) -> &'a str {
+        self.tokens.get(id as usize).copied().unwrap_or_default()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (u32, &'a str, Kind)> + '_ {
+        (0..).zip(&self.tokens).zip(&self.kinds).map(|((id, text), kind)| (id, *text, *kind))
+    }
+
+    /// The token that a metadata key points at, if the file has the key.
+    fn id(&self, gguf: &Gguf<'_>, key: &str) -> Result<Option<u32>, Error> {
+        let id = match gguf.get(key) {
+            None => return Ok(None),
+            Some(Value::Unsigned(id)) => id,
+            Some(other) => return Err(wrong_type(key, "a token id", &other)),
+        };
+        let tokens = self.tokens.len();
+        match u32::try_from(id) {
+            Ok(id) if (id as usize) < tokens => Ok(Some(id)),
+            _ => Err(Error::TokenId { key: key.to_owned(), id, tokens }),
+        }
+    }
+
+    fn eos_ids(&self, gguf: &Gguf<'_>) -> Result<Vec<u32>, Error> {
+        let mut ids = Vec::new();
+        for name in ["eos", "eot", "eom"] {
+            ids.extend(self.id(gguf, &format!("tokenizer.ggml.{name}_token_id"))?);
+        }
+        let ends = self.entries().filter(|(_, text, kind)| *kind == Kind::Control && END_TEXTS.contains(text));
+        ids.extend(ends.map(|(id, _, _)| id));
+        let mut seen = Vec::new();
+        ids.retain(|id| !seen.contains(id) && { seen.push(*id); true });
+        Ok(ids)
+    }
+
+    /// The tokens that are found in a text before anything else looks at it.
+    fn added_tokens<'i>(&self, special: impl Iterator<Item = &'i u32>) -> Vec<Json> {
+        let special: Vec<u32> = special.copied().collect();
+        let found_first = |id: u32, kind: Kind| {
+            matches!(kind, Kind::Control | Kind::Unknown | Kind::UserDefined) || special.contains(&id)
+        };
+        self.entries()
+            .filter(|(id, text, kind)| !text.is_empty() && found_first(*id, *kind))
+            .map(|(id, text, kind)| {
+                json!({
+                    "id": id,
+                    "content": text,
+                    "single_word": false,
+                    "lstrip": false,
+                    "rstrip": false,
+                    "normalized": false,
+                    "special": kind != Kind::UserDefined || special.contains(&id),
+                })
+            })
+            .collect()
+    }
+
+    /// Puts the first and last token around a text, where the model wants them.
+    fn post_processor(&self, bos: Option<u32>, eos: Option<u32>) -> Json {
+        if bos.is_none() && eos.is_none() {
+            return Json::Null;
+        }
+        let special = |id: u32, type_id: u32| json!({ "SpecialToken": { "id": self.text(id), "type_id": type_id } });
+        let around = |sequence: &str, type_id: u32| {
+            let text = json!({ "Sequence": { "id": sequence, "type_id": type_id } });
+            let bos = bos.map(|id| special(id, type_id));
+            let eos = eos.map(|id| special(id, type_id));
+            bos.into_iter().chain([text]).chain(eos).collect::<Vec<Json>>()
+        };
+        let tokens: Map<String, Json> = [bos, eos]
+            .into_iter()
+            .flatten()
+            .map(|id| (self.text(id), id))
+            .map(|(text, id)| (text.to_owned(), json!({ "id": text, "ids": [id], "tokens": [text] })))
+            .collect();
+        let pair = [around("A", 0), around("B", 1)].concat();
+        json!({ "type": "TemplateProcessing", "single": around("A", 0), "pair": pair, "special_tokens": tokens })
+    }
+
+    /// Every token under its id, also those that are found before: the file stays the only source of ids.
+    fn to_json(&self) -> Json {
+        Json::Object(self.entries().map(|(id, text, _)| (text.to_owned(), id.into())).collect())
+    }
+}
+
+fn kinds(gguf: &Gguf<'_>, tokens: usize) -> Result<Vec<Kind>, Error> {
+    const KEY: &str = "tokenizer.ggml.token_type";
+    let is_integer = |items| matches!(items, ValueType::I32 | ValueType::U32);
+    let numbers = array(gguf, KEY, "an array of 32-bit integers", is_integer)?;
+    check_length(KEY, numbers.len(), tokens)?;
+    let kind = |value: Value<'_>| {
+        let number = match value {
+            Value::Signed(number) => number,
+            Value::Unsigned(number) => number as i64,
+            _ => 0,
+        };
+        Ok(match number {
+            1 => Kind::Normal,
+            2 => Kind::Unknown,
+            3 => Kind::Control,
+            4 => Kind::UserDefined,
+            5 => Kind::Unused,
+            6 => Kind::Byte,
+            _ => return Err(wrong_type(KEY, "a token type from 1 to 6", &value)),
+        })
+    };
+    numbers.iter().map(kind).collect()
+}
+
+fn check_length(key: &str, actual: usize, expected: usize) -> Result<(), Error> {
+    if actual == expected { Ok(()) } else { Err(Error::TokenizerLength { key: key.to_owned(), expected, actual }) }
+}
+
+/// An array that must be there, with items of a type that `fits`.
+fn array<'a>(
+    gguf: &Gguf<'a>,
+    key: &str,
+    expected: &'static str,
+    fits: impl Fn(ValueType) -> bool,
+) -> Result<Array<'a>, Error> {
+    match gguf.get(key) {
+        Some(Value::Array(array)) if fits(array.item_type()) => Ok(array),
+        Some(other) => Err(wrong_type(key, expected, &other)),
+        None => Err(Error::MissingKey { key: key.to_owned() }),
+    }
+}
+
+fn strings<'a>(array: Array<'a>) -> impl Iterator<Item = &'a str> {
+    array.iter().map(|value| if let Value::String(text) = value { text } else { "" })
+}
+
+fn flag(gguf: &Gguf<'_>, key: &str, default: bool) -> Result<bool, Error> {
+    match gguf.get(key) {
+        None => Ok(default),
+        Some(Value::Bool(flag)) => Ok(flag),
+        Some(other) => Err(wrong_type(key, "a truth value", &other)),
+    }
+}
