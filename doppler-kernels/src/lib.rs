@@ -12,20 +12,54 @@
 //! # Ok::<(), doppler_kernels::Error>(())
 //! ```
 
+pub mod add;
+pub mod argmax;
+pub mod attention;
 pub mod cases;
+pub mod embed;
 mod error;
+pub mod gated_act;
 mod kernel;
+pub mod kv_write;
+pub mod matmul;
 pub mod rms_norm;
+pub mod rope;
 mod shared;
+pub mod softmax;
 mod tier;
+pub mod top_k;
 mod variant;
 
+pub use add::Add;
+pub use argmax::ArgMax;
+pub use attention::{Attention, AttentionReduce, AttentionSplit};
 pub use cases::{Case, Entry, Tolerance};
+pub use embed::Embed;
 pub use error::Error;
+pub use gated_act::GatedActivation;
 pub use kernel::{Access, Kernel, Operand};
+pub use kv_write::KvWrite;
+pub use matmul::MatMul;
 pub use rms_norm::RmsNorm;
+pub use rope::Rope;
+pub use softmax::Softmax;
 pub use tier::{Choice, Tier, select};
+pub use top_k::TopK;
 pub use variant::Variant;
 
 /// Every kernel, for tests, benches and the tuner.
-pub static KERNELS: &[Entry] = &[rms_norm::ENTRY];
+pub static KERNELS: &[Entry] = &[
+    add::ENTRY,
+    argmax::ENTRY,
+    attention::ENTRY,
+    attention::REDUCE_ENTRY,
+    attention::SPLIT_ENTRY,
+    embed::ENTRY,
+    gated_act::ENTRY,
+    kv_write::ENTRY,
+    matmul::ENTRY,
+    rms_norm::ENTRY,
+    rope::ENTRY,
+    softmax::ENTRY,
+    top_k::ENTRY,
+];

@@ -65,9 +65,7 @@ pub fn select(kernel: &dyn Kernel, tier: &Tier, wanted: Option<&str>) -> Result<
         };
         return match tier.lacks(&variant.needs) {
             None => Ok(Choice { variant: variant.clone(), why: "named by the caller".to_owned() }),
-            Some(lacking) => {
-                Err(Error::VariantUnsupported { kernel: kernel.name(), variant: variant.name, lacking })
-            }
+            Some(lacking) => Err(Error::VariantUnsupported { kernel: kernel.name(), variant: variant.name, lacking }),
         };
     }
     let mut skipped = Vec::new();

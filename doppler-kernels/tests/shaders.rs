@@ -31,7 +31,8 @@ fn every_variant(check: impl Fn(&dyn Kernel, &Variant) -> Result<(), String>) {
 fn validate(variant: &Variant) -> Result<(naga::Module, ModuleInfo), String> {
     let source = variant.source();
     let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
-    let mut capabilities = Capabilities::empty();
+    // pack2x16float and unpack2x16float, which every WebGPU device has.
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     if variant.needs.subgroups {
         capabilities |= Capabilities::SUBGROUP;
     }
@@ -68,7 +69,10 @@ fn limits_and_bindings_are_as_declared() {
             }
         }
         if workgroup_bytes > variant.needs.workgroup_bytes {
-            return Err(format!("{workgroup_bytes} bytes of workgroup memory, declares {}", variant.needs.workgroup_bytes));
+            return Err(format!(
+                "{workgroup_bytes} bytes of workgroup memory, declares {}",
+                variant.needs.workgroup_bytes
+            ));
         }
         let operands = kernel.operands();
         let has_params = !kernel.params().is_empty();

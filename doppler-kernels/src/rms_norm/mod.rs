@@ -46,7 +46,8 @@ impl Kernel for RmsNorm {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        let variant = |name, needs, reduce| Variant { name, needs, consts: vec![("WG", 256)], files: vec![reduce, BODY] };
+        let variant =
+            |name, needs, reduce| Variant { name, needs, consts: vec![("WG", 256)], files: vec![reduce, BODY] };
         vec![
             variant("subgroup", Tier::SUBGROUP, shared::REDUCE_SUBGROUP),
             variant("portable", Tier::PORTABLE, shared::REDUCE),

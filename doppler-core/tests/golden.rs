@@ -1,0 +1,93 @@
+//! Tiny random models against the logits and tokens of Hugging Face transformers in fp32, on every executor.
+//!
+//! `cargo xtask golden llama` makes the fixtures.
+
+use std::path::{Path, PathBuf};
+
+use doppler_core::prelude::*;
+use doppler_core::rdrr::{ConvertOptions, convert};
+use doppler_core::{DeviceChoice, DeviceOptions};
+use serde_json::Value;
+
+/// |Δlogit| in f32, over all logits of the last position.
+const TOLERANCE: f32 = 1e-3;
+
+fn fixtures() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama");
+    let mut folders: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    assert!(folders.len() >= 4, "fixtures are missing: {folders:?}");
+    folders
+}
+
+fn floats(v: &Value) -> Vec<f32> {
+    v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
+}
+
+fn ids(v: &Value) -> Vec<u32> {
+    v.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as u32).collect()
+}
+
+fn check(options: &DeviceOptions) {
+    for fixture in fixtures() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("model.rdrr");
+        convert(&fixture, &model, &ConvertOptions::default(), |_| {}).unwrap();
+        let expected: Value = serde_json::from_slice(&std::fs::read(fixture.join("expected.json")).unwrap()).unwrap();
+        pollster::block_on(check_model(options, &model, &expected, &fixture));
+    }
+}
+
+async fn check_model(options: &DeviceOptions, model: &Path, expected: &Value, fixture: &Path) {
+    let device = Device::open(options).await.unwrap();
+    // A small chunk makes prompts cross it.
+    let builder = DecoderPipeline::builder(&device, model).kv_dtype(DType::F32).prefill_chunk(33);
+    let mut pipeline = builder.build().await.unwrap();
+    let cases = expected["cases"].as_array().unwrap();
+    assert!(cases.len() >= 3);
+    for case in cases {
+        let (prompt, wanted) = (ids(&case["prompt_ids"]), floats(&case["logits"]));
+        let what = format!("{:?} {} after {} tokens", options.choice, fixture.display(), prompt.len());
+        pipeline.rewind(0).unwrap();
+        let logits = pipeline.forward(&prompt, 1).await.unwrap();
+        assert_eq!(logits.last().len(), wanted.len(), "{what}");
+        for (id, (actual, wanted)) in logits.last().iter().zip(&wanted).enumerate() {
+            let off = (actual - wanted).abs();
+            assert!(off <= TOLERANCE, "{what}: logit {id} is {actual}, not {wanted}");
+        }
+        for (step, (id, margin)) in ids(&case["greedy_ids"]).into_iter().zip(floats(&case["greedy_margins"])).enumerate() {
+            let actual = pipeline.greedy().await.unwrap();
+            if actual != id {
+                assert!(margin <= 2.0 * TOLERANCE, "{what}: token {step} is {actual}, not {id}");
+                break;
+            }
+        }
+    }
+}
+
+fn on(choice: DeviceChoice) -> DeviceOptions {
+    DeviceOptions { choice, ..DeviceOptions::default() }
+}
+
+#[test]
+fn oracle() {
+    check(&on(DeviceChoice::Oracle));
+}
+
+#[test]
+fn host() {
+    check(&on(DeviceChoice::Host));
+}
+
+/// Every adapter, with all its abilities and with no more than WebGPU's.
+#[test]
+#[cfg(feature = "gpu-tests")]
+fn gpu() {
+    let adapters = pollster::block_on(Device::adapters());
+    assert!(!adapters.is_empty(), "no GPU adapter; install a software Vulkan driver (Debian: mesa-vulkan-drivers)");
+    for adapter in adapters {
+        let all = on(DeviceChoice::Named(adapter.name));
+        check(&all);
+        check(&DeviceOptions { webgpu_limits: true, max_binding_bytes: Some(16 << 10), ..all });
+    }
+}

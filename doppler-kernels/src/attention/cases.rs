@@ -1,0 +1,193 @@
+//! Shapes and values that attention is tested and timed at.
+
+use doppler_rdrr::DType;
+
+use super::{Attention, AttentionReduce, AttentionSplit};
+use crate::Kernel;
+use crate::cases::{Case, Tolerance, random_f32};
+
+const TOLERANCE: Tolerance = Tolerance { atol: 5e-5, rtol: 2e-4, nmse: 1e-8 };
+
+/// rows, query heads, key-value heads, head size, first position.
+type Shape = (usize, usize, usize, usize, usize);
+
+fn attention(
+    (rows, heads, kv_heads, head_dim, start): Shape,
+    kv: DType,
+    window: Option<usize>,
+    softcap: Option<f32>,
+) -> Attention {
+    Attention {
+        rows,
+        num_attention_heads: heads,
+        num_key_value_heads: kv_heads,
+        head_dim,
+        // Rows of the cache beyond the last position hold garbage.
+        capacity: start + rows + 5,
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        softcap,
+        sliding_window: window,
+        kv,
+    }
+}
+
+fn with_inputs(label: &'static str, a: &Attention, kernel: Box<dyn Kernel>, start: usize, seed: u64) -> Case {
+    let queries = a.rows * a.num_attention_heads * a.head_dim;
+    // Scores spread over tens, as those of trained heads do: uniform noise would hide a wrong maximum.
+    let q: Vec<f32> = random_f32(queries, seed).iter().map(|v| v * 30.0).collect();
+    let cached = a.capacity * a.num_key_value_heads * a.head_dim;
+    let used = (start + a.rows) * a.num_key_value_heads * a.head_dim;
+    let cache = |seed| {
+        let mut values: Vec<f32> = random_f32(cached, seed).iter().map(|v| v * 3.0).collect();
+        values[used..].fill(6e4);
+        values
+    };
+    let case = Case::new(label, kernel, TOLERANCE).input_f32(&q);
+    let (k, v) = (cache(seed + 1), cache(seed + 2));
+    let case = match a.kv {
+        DType::F16 => case.input_f16(&k).input_f16(&v),
+        _ => case.input_f32(&k).input_f32(&v),
+    };
+    case.input_u32(&[start as u32])
+}
+
+fn case(label: &'static str, shape: Shape, kv: DType, window: Option<usize>, softcap: Option<f32>, seed: u64) -> Case {
+    let a = attention(shape, kv, window, softcap);
+    with_inputs(label, &a, Box::new(a.clone()), shape.4, seed)
+}
+
+const BOTH: [DType; 2] = [DType::F32, DType::F16];
+
+/// All head sizes and groupings, around the tiles, windows smaller than a tile, caps, far positions.
+pub fn edge_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let shapes = [
+        (1, 1, 1, 2, 0),
+        (1, 9, 3, 64, 0),
+        (1, 9, 3, 64, 130),
+        (5, 3, 1, 10, 0),
+        (16, 2, 2, 64, 0),
+        (17, 2, 1, 32, 31),
+        (33, 8, 1, 64, 3),
+        (9, 2, 1, 80, 64),
+        (3, 4, 2, 96, 11),
+        (9, 1, 1, 128, 7),
+        (5, 2, 1, 256, 9),
+        (2, 1, 1, 320, 4),
+        (70, 1, 1, 16, 0),
+    ];
+    for kv in BOTH {
+        cases.extend(shapes.map(|shape| case("edge", shape, kv, None, None, 1)));
+        cases.push(case("window", (40, 2, 1, 32, 50), kv, Some(7), None, 2));
+        cases.push(case("window", (1, 2, 1, 32, 200), kv, Some(64), None, 3));
+        cases.push(case("window of one", (4, 2, 2, 8, 3), kv, Some(1), None, 4));
+        cases.push(case("window beyond the start", (20, 2, 2, 8, 3), kv, Some(100), None, 5));
+        cases.push(case("soft cap", (18, 2, 1, 64, 20), kv, None, Some(5.0), 6));
+    }
+    cases
+}
+
+/// Named after their use.
+pub fn bench_cases() -> Vec<Case> {
+    vec![
+        case("prefill_512_32x128", (512, 32, 8, 128, 0), DType::F16, None, None, 1),
+        case("prefill_512_9x64", (512, 9, 3, 64, 0), DType::F16, None, None, 1),
+    ]
+}
+
+fn split_case(label: &'static str, shape: Shape, kv: DType, window: Option<usize>, splits: usize, seed: u64) -> Case {
+    let a = attention(shape, kv, window, None);
+    with_inputs(label, &a, Box::new(AttentionSplit { attention: a.clone(), splits }), shape.4, seed)
+}
+
+/// More pieces than positions, one piece, uneven pieces, windows.
+pub fn split_edge_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for kv in BOTH {
+        cases.push(split_case("more pieces than positions", (1, 2, 1, 8, 2), kv, None, 7, 1));
+        cases.push(split_case("one piece", (1, 3, 1, 64, 90), kv, None, 1, 2));
+        cases.push(split_case("uneven", (1, 9, 3, 64, 129), kv, None, 4, 3));
+        cases.push(split_case("window", (1, 2, 2, 128, 300), kv, Some(100), 3, 4));
+        cases.push(split_case("rows", (3, 2, 1, 256, 20), kv, None, 2, 5));
+        cases.push(split_case("first position", (1, 2, 1, 10, 0), kv, None, 2, 6));
+    }
+    cases
+}
+
+/// Named after their use.
+pub fn split_bench_cases() -> Vec<Case> {
+    vec![
+        split_case("decode_4096_32x128", (1, 32, 8, 128, 4000), DType::F16, None, 32, 1),
+        split_case("decode_512_9x64", (1, 9, 3, 64, 500), DType::F16, None, 8, 1),
+    ]
+}
+
+fn reduce_case(label: &'static str, rows: usize, heads: usize, head_dim: usize, splits: usize, seed: u64) -> Case {
+    let pitch = head_dim + 2;
+    let mut partials = random_f32(rows * heads * splits * pitch, seed);
+    for (i, piece) in partials.chunks_exact_mut(pitch).enumerate() {
+        piece[0] *= 30.0;
+        piece[1] = 1.0 + piece[1].abs();
+        // Every third piece but the first is empty.
+        if i % splits % 3 == 2 {
+            piece.fill(0.0);
+            piece[0] = -1e30;
+        }
+    }
+    let kernel = AttentionReduce { rows, num_attention_heads: heads, head_dim, splits };
+    Case::new(label, Box::new(kernel), TOLERANCE).input_f32(&partials)
+}
+
+/// One piece, many, empty ones.
+pub fn reduce_edge_cases() -> Vec<Case> {
+    let shapes = [(1, 1, 2, 1), (1, 9, 64, 8), (2, 3, 10, 5), (1, 2, 256, 32), (1, 1, 320, 3)];
+    shapes.iter().map(|&(rows, heads, dim, splits)| reduce_case("edge", rows, heads, dim, splits, 1)).collect()
+}
+
+/// Named after their use.
+pub fn reduce_bench_cases() -> Vec<Case> {
+    vec![reduce_case("decode_32x128", 1, 32, 128, 32, 1)]
+}
+
+#[cfg(feature = "testing")]
+mod strategies {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shape() -> impl Strategy<Value = Shape> {
+        (1usize..24, 1usize..4, 1usize..4, 1usize..36, 0usize..90)
+            .prop_map(|(rows, kv_heads, group, half, start)| (rows, kv_heads * group, kv_heads, 2 * half, start))
+    }
+
+    fn window() -> impl Strategy<Value = Option<usize>> {
+        proptest::option::of(1usize..60)
+    }
+
+    /// Random shapes, windows, caps and values.
+    pub fn strategy() -> BoxedStrategy<Case> {
+        (shape(), proptest::sample::select(&BOTH[..]), window(), proptest::option::of(2f32..50.0), any::<u32>())
+            .prop_map(|(shape, kv, window, cap, seed)| case("random", shape, kv, window, cap, u64::from(seed)))
+            .boxed()
+    }
+
+    /// Random shapes, windows, pieces and values.
+    pub fn split_strategy() -> BoxedStrategy<Case> {
+        (shape(), proptest::sample::select(&BOTH[..]), window(), 1usize..9, any::<u32>())
+            .prop_map(|((_, heads, kv_heads, dim, start), kv, window, splits, seed)| {
+                split_case("random", (1, heads, kv_heads, dim, start), kv, window, splits, u64::from(seed))
+            })
+            .boxed()
+    }
+
+    /// Random shapes and values.
+    pub fn reduce_strategy() -> BoxedStrategy<Case> {
+        (1usize..4, 1usize..5, 1usize..90, 1usize..12, any::<u32>())
+            .prop_map(|(rows, heads, dim, splits, seed)| {
+                reduce_case("random", rows, heads, dim, splits, u64::from(seed))
+            })
+            .boxed()
+    }
+}
+#[cfg(feature = "testing")]
+pub use strategies::{reduce_strategy, split_strategy, strategy};
