@@ -61,10 +61,10 @@ impl Decoder {
     /// Loads every weight; `progress` hears bytes done and in total.
     pub fn load(device: &Device, model: &Arc<Model>, mut progress: impl FnMut(u64, u64)) -> Result<Decoder, Error> {
         let c = model.config().clone();
-        let total: u64 = model.tensors().iter().map(|t| t.size()).sum();
+        let total: u64 = model.tensors().iter().map(|t| t.num_bytes()).sum();
         let mut done = 0;
         let mut report = |name: &str| -> Result<(), Error> {
-            done += model.tensor(name)?.size();
+            done += model.tensor(name)?.num_bytes();
             progress(done, total);
             Ok(())
         };
@@ -195,7 +195,8 @@ impl Decoder {
             sliding_window: c.sliding_window,
             kv: cache.dtype,
         };
-        let splits = cache.capacity.div_ceil(128).min(32);
+        // A piece of 64 positions is one step of the kernel; more than 64 pieces would make the reduction the longer part.
+        let splits = cache.capacity.div_ceil(64).min(64);
         if device.gpu().is_none() || rows > 1 || splits == 1 {
             return r.record(attention, operands);
         }

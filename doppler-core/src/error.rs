@@ -193,6 +193,73 @@ pub enum Error {
         /// The field and its value.
         what: String,
     },
+    /// A tokenizer file larger than any that is known.
+    #[error("the tokenizer file has {bytes} bytes, at most {limit} are read; check that it is a tokenizer.json")]
+    TokenizerTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The most that is read.
+        limit: usize,
+    },
+    /// A tokenizer file that cannot be read.
+    #[error("the model's tokenizer.json is not one that can be read; convert or download the model again")]
+    TokenizerFile {
+        /// What the tokenizer library says.
+        #[source]
+        source: tokenizers::Error,
+    },
+    /// A text that the tokenizer has no ids for.
+    #[error("the tokenizer cannot encode this text; remove unusual characters or check the model's tokenizer.json")]
+    Encode {
+        /// What the tokenizer library says.
+        #[source]
+        source: tokenizers::Error,
+    },
+    /// Ids that the tokenizer's decoder refuses.
+    #[error("the tokenizer cannot decode these ids; check the model's tokenizer.json")]
+    Decode {
+        /// What the tokenizer library says.
+        #[source]
+        source: tokenizers::Error,
+    },
+    /// A model that was not made for chat.
+    #[error("the model has no chat template; give the prompt as plain text (`--raw`) or use an instruct model")]
+    TemplateAbsent,
+    /// A chat template larger than any that is known.
+    #[error("the chat template has {bytes} bytes, at most {limit} are read; give the prompt as plain text (`--raw`)")]
+    TemplateTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The most that is read.
+        limit: usize,
+    },
+    /// A chat template with a mistake in it.
+    #[error("the chat template fails at line {line}; correct it or give the prompt as plain text (`--raw`)")]
+    TemplateFailed {
+        /// Line of the template, 0 when not known.
+        line: usize,
+        /// What the template engine says.
+        #[source]
+        source: minijinja::Error,
+    },
+    /// The template does not take this conversation.
+    #[error("the chat template refuses this conversation: {message}; change the messages or their order")]
+    TemplateRefused {
+        /// The template's own words.
+        message: String,
+    },
+    /// A template that does not end.
+    #[error("the chat template was stopped after {instructions} instructions; give the prompt as plain text (`--raw`)")]
+    TemplateRanTooLong {
+        /// The budget.
+        instructions: u64,
+    },
+    /// A template that prints without end.
+    #[error("the chat template printed more than {limit} bytes; shorten the messages or give the prompt as plain text (`--raw`)")]
+    TemplateOutput {
+        /// The most that is taken.
+        limit: usize,
+    },
     /// The registry found no variant.
     #[error(transparent)]
     Kernel(#[from] doppler_kernels::Error),

@@ -257,17 +257,18 @@ impl DecoderPipeline {
     fn submit_chunk(&mut self, chunk: &[u32], logit_rows: usize) -> Result<Option<Pending>, Error> {
         self.reserve(self.computed + chunk.len())?;
         self.device.write(&self.start, bytemuck::bytes_of(&(self.computed as u32)))?;
+        let device = self.device.clone();
         let fresh;
         let forward = if chunk.len() == 1 && logit_rows == 1 {
             self.decode_step()?
         } else {
-            let ids = self.device.alloc("ids", &[chunk.len()], DType::U32)?;
+            let ids = device.alloc("ids", &[chunk.len()], DType::U32)?;
             fresh = self.record(ids, chunk.len(), logit_rows)?;
             &fresh
         };
-        self.device.write(&forward.ids, bytemuck::cast_slice(chunk))?;
+        device.write(&forward.ids, bytemuck::cast_slice(chunk))?;
         let read = forward.logits.as_ref().map(|logits| (logits, logits.len()));
-        let pending = self.device.submit(&forward.recording, read)?;
+        let pending = device.submit(&forward.recording, read)?;
         self.computed += chunk.len();
         Ok(pending)
     }

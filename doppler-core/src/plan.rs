@@ -24,7 +24,7 @@ impl MemoryPlan {
         let config: &ModelConfig = model.config();
         let chunk = prefill_chunk.min(max_seq_len);
         MemoryPlan {
-            weights: model.tensors().iter().map(|tensor| tensor.size()).sum(),
+            weights: model.tensors().iter().map(|tensor| tensor.num_bytes()).sum(),
             kv_cache: KvCache::bytes(config, kv_dtype, max_seq_len),
             scratch: scratch_bytes(config, chunk, 1) + scratch_bytes(config, 1, 1),
         }

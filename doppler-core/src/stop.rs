@@ -85,7 +85,10 @@ mod tests {
     fn by_hand() {
         assert_eq!(run(&[], &["a", "b"]), (owned(&["a", "b"]), false, String::new()));
         assert_eq!(run(&[""], &["a"]), (owned(&["a"]), false, String::new()));
-        assert_eq!(run(&["###"], &["a#", "#b", "##", "#c", "d"]), (owned(&["a", "##b", "", "", ""]), true, String::new()));
+        assert_eq!(
+            run(&["###"], &["a#", "#b", "##", "#c", "d"]),
+            (owned(&["a", "##b", "", "", ""]), true, String::new())
+        );
         assert_eq!(run(&["###"], &["a##"]), (owned(&["a"]), false, "##".to_owned()));
         // After a false start the held text may still end in a beginning.
         assert_eq!(run(&["aab"], &["a", "a", "a", "b"]), (owned(&["", "", "a", ""]), true, String::new()));

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::model_stub::{Model, TensorEntry};
+use doppler_rdrr::{Model, TensorEntry};
 use doppler_rdrr::DType;
 
 use crate::gpu::PooledBuffer;
@@ -59,7 +59,7 @@ impl MappedPiece {
 }
 
 /// Bytes `range` of a tensor: borrowed from the map where they lie together there.
-fn tensor_bytes<'a>(model: &'a Model, entry: &TensorEntry, range: Range<usize>) -> Cow<'a, [u8]> {
+fn tensor_bytes<'a>(model: &'a Model, entry: &'a TensorEntry, range: Range<usize>) -> Cow<'a, [u8]> {
     let mut start = 0;
     let mut gathered = Vec::new();
     for span in model.spans(entry) {

@@ -4,13 +4,15 @@
 
 use std::collections::HashSet;
 
+use tokenizers::DecoderWrapper;
+
 use crate::Error;
 
 /// The largest `tokenizer.json` that is read: four times that of the largest known vocabulary.
 const MAX_TOKENIZER_BYTES: usize = 128 << 20;
 
-/// Tokens after which an unfinished character is given up: it needs three more bytes at most, and a token has at least
-/// one, so this leaves room for tokens that the vocabulary spells oddly.
+/// Tokens after which an unfinished character is given up. One is finished by three more bytes, so this many come only
+/// from bytes that are no text.
 const MAX_HELD: usize = 8;
 
 /// Tokens of context that a running text keeps when it offers no clean place to cut.
@@ -23,6 +25,7 @@ const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special: HashSet<u32>,
+    byte_level: bool,
 }
 
 impl Tokenizer {
@@ -34,12 +37,12 @@ impl Tokenizer {
         if json.len() > MAX_TOKENIZER_BYTES {
             return Err(Error::TokenizerTooLarge { bytes: json.len(), limit: MAX_TOKENIZER_BYTES });
         }
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(json).map_err(|source| Error::TokenizerFile { source })?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|source| Error::TokenizerFile { source })?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|source| Error::TokenizerFile { source })?;
         let special = inner.get_added_tokens_decoder().iter().filter(|(_, t)| t.special).map(|(id, _)| *id).collect();
-        Ok(Tokenizer { inner, special })
+        let byte_level = inner.get_decoder().is_some_and(is_byte_level);
+        Ok(Tokenizer { inner, special, byte_level })
     }
 
     /// The ids of `text`. Special tokens that stand in the text are recognised; `add_special` adds those that the
@@ -82,6 +85,58 @@ impl Tokenizer {
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
+
+    /// Whether the last bytes of `ids` begin a character and do not finish it.
+    fn ends_open(&self, ids: &[u32]) -> bool {
+        let mut bytes = [0; 4];
+        let mut start = bytes.len();
+        for &id in ids.iter().rev() {
+            let token = self.id_to_token(id).unwrap_or_default();
+            for byte in self.token_bytes(&token).into_iter().rev() {
+                start -= 1;
+                bytes[start] = byte;
+                // Continuation bytes are 10xxxxxx; any other byte is where the character begins.
+                if byte & 0xc0 != 0x80 || start == 0 {
+                    return std::str::from_utf8(&bytes[start..]).is_err_and(|error| error.error_len().is_none());
+                }
+            }
+        }
+        false
+    }
+
+    /// The bytes that a token stands for, as far as characters are concerned.
+    fn token_bytes(&self, token: &str) -> Vec<u8> {
+        let fallback = token.strip_prefix("<0x").and_then(|t| t.strip_suffix('>')).filter(|t| t.len() == 2);
+        if self.byte_level {
+            token.chars().map(byte_of).collect::<Option<_>>().unwrap_or_else(|| token.into())
+        } else if let Some(byte) = fallback.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            vec![byte]
+        } else {
+            token.into()
+        }
+    }
+}
+
+fn is_byte_level(decoder: &DecoderWrapper) -> bool {
+    match decoder {
+        DecoderWrapper::ByteLevel(_) => true,
+        DecoderWrapper::Sequence(sequence) => sequence.get_decoders().iter().any(is_byte_level),
+        _ => false,
+    }
+}
+
+/// The byte that a character of a byte-level vocabulary means: itself where it is printable Latin-1, the others follow
+/// from U+0100 on in the order of the bytes.
+fn byte_of(c: char) -> Option<u8> {
+    let code = u32::from(c);
+    let byte = match code {
+        0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => code,
+        0x100..=0x120 => code - 0x100,
+        0x121..=0x142 => code - 0x121 + 0x7f,
+        0x143 => 0xad,
+        _ => return None,
+    };
+    u8::try_from(byte).ok()
 }
 
 /// Turns a running sequence of ids into text, piece by piece. The pieces joined are the decoded whole.
@@ -114,12 +169,16 @@ impl<'a> Detokenizer<'a> {
     /// As [`Tokenizer::decode`].
     pub fn after(tokenizer: &'a Tokenizer, prompt: &[u32]) -> Result<Self, Error> {
         let mut this = Detokenizer::new(tokenizer);
-        // A special token has no text, and the word after it would count as the first: go back to one that has.
-        let recent = prompt.iter().rev().filter(|id| !tokenizer.is_special(**id)).take(MAX_HELD);
-        this.window = recent.copied().collect();
-        this.window.reverse();
+        // A special token has no text, and the word after it would count as the first: go back to one that has, and
+        // further if the first of them is the rest of a character.
+        for &id in prompt.iter().rev().filter(|id| !tokenizer.is_special(**id)).take(MAX_WINDOW) {
+            this.window.insert(0, id);
+            this.shown = tokenizer.decode(&this.window)?;
+            if !this.shown.is_empty() && !this.shown.contains(REPLACEMENT) {
+                break;
+            }
+        }
         this.clean = this.window.len();
-        this.shown = tokenizer.decode(&this.window)?;
         Ok(this)
     }
 
@@ -133,7 +192,8 @@ impl<'a> Detokenizer<'a> {
         self.window.push(id);
         self.held += 1;
         let text = self.tokenizer.decode(&self.window)?;
-        if text.ends_with(REPLACEMENT) && self.held <= MAX_HELD { self.unfinished(&text) } else { self.finished(text) }
+        let open = self.held <= MAX_HELD && text.ends_with(REPLACEMENT) && self.tokenizer.ends_open(&self.window);
+        if open { self.unfinished(&text) } else { self.finished(text) }
     }
 
     /// What is still held: an unfinished character comes out as U+FFFD. The next id begins a new text.
@@ -148,8 +208,9 @@ impl<'a> Detokenizer<'a> {
 
     /// The window's last character is open: gives out what stands before it.
     fn unfinished(&mut self, text: &str) -> Result<String, Error> {
-        let certain = text.trim_end_matches(REPLACEMENT);
-        let Some(new) = certain.strip_prefix(self.shown.as_str()).filter(|new| !new.is_empty()).map(str::to_owned) else {
+        let certain = self.certain(text);
+        let Some(new) = certain.strip_prefix(self.shown.as_str()).filter(|new| !new.is_empty()).map(str::to_owned)
+        else {
             return Ok(String::new());
         };
         self.held = 1;
@@ -160,9 +221,18 @@ impl<'a> Detokenizer<'a> {
             self.window.drain(..self.window.len() - MAX_HELD);
             self.clean = 0;
             let text = self.tokenizer.decode(&self.window)?;
-            self.shown = text.trim_end_matches(REPLACEMENT).to_owned();
+            self.shown = self.certain(&text).to_owned();
         }
         Ok(new)
+    }
+
+    /// What stands before the open character at the end of `text`.
+    fn certain<'t>(&self, text: &'t str) -> &'t str {
+        if self.tokenizer.byte_level {
+            return text.strip_suffix(REPLACEMENT).unwrap_or(text);
+        }
+        // A run of byte tokens shows each of its bytes as U+FFFD until the whole run is UTF-8.
+        text.trim_end_matches(REPLACEMENT)
     }
 
     /// The window's text is whole, or is taken as it is.
@@ -188,6 +258,8 @@ impl<'a> Detokenizer<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -259,6 +331,9 @@ mod tests {
         tokenizer(vocab, &merges, parts, "<s>")
     }
 
+    static BYTE_LEVEL: LazyLock<Tokenizer> = LazyLock::new(byte_level);
+    static SENTENCEPIECE: LazyLock<Tokenizer> = LazyLock::new(sentencepiece);
+
     fn stream(mut detokenizer: Detokenizer, ids: &[u32]) -> Vec<String> {
         let mut pieces: Vec<String> = ids.iter().map(|id| detokenizer.push(*id).unwrap()).collect();
         pieces.push(detokenizer.finish().unwrap());
@@ -267,25 +342,25 @@ mod tests {
 
     #[test]
     fn truncation_and_padding_are_ignored() {
-        assert_eq!(byte_level().encode("xyzxyz", true).unwrap().len(), 6);
-        assert_eq!(byte_level().encode("x", true).unwrap().len(), 1);
+        assert_eq!(BYTE_LEVEL.encode("xyzxyz", true).unwrap().len(), 6);
+        assert_eq!(BYTE_LEVEL.encode("x", true).unwrap().len(), 1);
     }
 
     #[test]
     fn a_character_waits_for_its_last_byte() {
-        let tokenizer = byte_level();
+        let tokenizer = &*BYTE_LEVEL;
         let ids = tokenizer.encode("x😀y", false).unwrap();
-        assert_eq!(stream(Detokenizer::new(&tokenizer), &ids), ["x", "", "", "", "😀", "y", ""]);
+        assert_eq!(stream(Detokenizer::new(tokenizer), &ids), ["x", "", "", "", "😀", "y", ""]);
         let cut = &ids[..3];
-        assert_eq!(stream(Detokenizer::new(&tokenizer), cut), ["x", "", "", "\u{fffd}"]);
+        assert_eq!(stream(Detokenizer::new(tokenizer), cut), ["x", "", "", "\u{fffd}"]);
     }
 
     #[test]
     fn tokens_across_characters_do_not_hold_back_whole_ones() {
-        let tokenizer = byte_level();
+        let tokenizer = &*BYTE_LEVEL;
         let text = "の字".repeat(100);
         let ids = tokenizer.encode(&text, false).unwrap();
-        let pieces = stream(Detokenizer::new(&tokenizer), &ids);
+        let pieces = stream(Detokenizer::new(tokenizer), &ids);
         assert_eq!(pieces.concat(), text);
         assert!(pieces.last().unwrap().is_empty());
         assert!(pieces.windows(3).all(|three| !three.concat().is_empty()), "{pieces:?}");
@@ -293,25 +368,25 @@ mod tests {
 
     #[test]
     fn spaces_between_words_stay() {
-        let tokenizer = sentencepiece();
+        let tokenizer = &*SENTENCEPIECE;
         let ids = tokenizer.encode("a a é漢 b", false).unwrap();
-        assert_eq!(stream(Detokenizer::new(&tokenizer), &ids).concat(), "a a é漢 b");
+        assert_eq!(stream(Detokenizer::new(tokenizer), &ids).concat(), "a a é漢 b");
         // The same ids as an answer: its first word is no longer the beginning of a text.
         let (prompt, answer) = ids.split_at(1);
-        assert_eq!(stream(Detokenizer::after(&tokenizer, prompt).unwrap(), answer).concat(), " a é漢 b");
+        assert_eq!(stream(Detokenizer::after(tokenizer, prompt).unwrap(), answer).concat(), " a é漢 b");
         let special = tokenizer.token_to_id("<s>").unwrap();
         let prompt = [prompt, &[special]].concat();
-        assert_eq!(stream(Detokenizer::after(&tokenizer, &prompt).unwrap(), answer).concat(), " a é漢 b");
-        assert_eq!(stream(Detokenizer::after(&tokenizer, &[special]).unwrap(), answer).concat(), "a é漢 b");
+        assert_eq!(stream(Detokenizer::after(tokenizer, &prompt).unwrap(), answer).concat(), " a é漢 b");
+        assert_eq!(stream(Detokenizer::after(tokenizer, &[special]).unwrap(), answer).concat(), "a é漢 b");
     }
 
     #[test]
     fn special_and_unknown_ids_have_no_text() {
-        for tokenizer in [byte_level(), sentencepiece()] {
+        for tokenizer in [&*BYTE_LEVEL, &SENTENCEPIECE] {
             let special = *tokenizer.special.iter().next().unwrap();
             let mut ids = tokenizer.encode("a a", false).unwrap();
             ids.splice(1..1, std::iter::repeat_n([special, 9999], 200).flatten());
-            let mut detokenizer = Detokenizer::new(&tokenizer);
+            let mut detokenizer = Detokenizer::new(tokenizer);
             let text: String = ids.iter().map(|id| detokenizer.push(*id).unwrap()).collect();
             assert_eq!(text + &detokenizer.finish().unwrap(), "a a");
             assert!(detokenizer.window.len() <= MAX_WINDOW);
@@ -320,23 +395,46 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_come_out_soon() {
-        for tokenizer in [byte_level(), sentencepiece()] {
-            let byte = tokenizer.token_to_id("<0x80>").or_else(|| tokenizer.token_to_id(&byte_chars()[0x80].to_string()));
-            let mut detokenizer = Detokenizer::new(&tokenizer);
+        for tokenizer in [&*BYTE_LEVEL, &SENTENCEPIECE] {
+            let byte =
+                tokenizer.token_to_id("<0x80>").or_else(|| tokenizer.token_to_id(&byte_chars()[0x80].to_string()));
+            let mut detokenizer = Detokenizer::new(tokenizer);
             let mut shown = 0;
             for n in 0..500 {
                 shown += detokenizer.push(byte.unwrap()).unwrap().chars().count();
-                assert!(shown + MAX_HELD + 1 >= n, "{shown} of {n} shown");
+                assert!(shown + 1 >= n, "{shown} of {n} shown");
+                assert!(detokenizer.window.len() < MAX_HELD);
+            }
+        }
+    }
+
+    #[test]
+    fn characters_that_are_never_finished_come_out_too() {
+        for tokenizer in [&*BYTE_LEVEL, &SENTENCEPIECE] {
+            let byte = tokenizer.token_to_id("<0xE5>").or_else(|| tokenizer.token_to_id("å")).unwrap();
+            let mut detokenizer = Detokenizer::new(tokenizer);
+            let mut shown = 0;
+            for n in 1..500 {
+                shown += detokenizer.push(byte).unwrap().chars().count();
+                assert!(shown + MAX_HELD >= n, "{shown} of {n} shown");
                 assert!(detokenizer.window.len() <= MAX_WINDOW + MAX_HELD);
             }
         }
     }
 
     #[test]
+    fn the_byte_alphabet() {
+        for (byte, c) in (0..=255).zip(byte_chars()) {
+            assert_eq!(byte_of(c), Some(byte));
+        }
+        assert_eq!(byte_of('漢'), None);
+    }
+
+    #[test]
     fn a_model_may_write_the_replacement_character() {
-        let tokenizer = byte_level();
+        let tokenizer = &*BYTE_LEVEL;
         let ids = tokenizer.encode("a\u{fffd}\u{fffd}b", false).unwrap();
-        assert_eq!(stream(Detokenizer::new(&tokenizer), &ids).concat(), "a\u{fffd}\u{fffd}b");
+        assert_eq!(stream(Detokenizer::new(tokenizer), &ids).concat(), "a\u{fffd}\u{fffd}b");
     }
 
     #[test]
@@ -350,17 +448,17 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_are_the_whole(text in "([ab ]|[a-zé漢の字😀]|\\PC){0,60}", cut in 0usize..30) {
-            for tokenizer in [byte_level(), sentencepiece()] {
+            for tokenizer in [&*BYTE_LEVEL, &SENTENCEPIECE] {
                 let ids = tokenizer.encode(&text, false).unwrap();
                 let whole = tokenizer.decode(&ids).unwrap();
-                let pieces = stream(Detokenizer::new(&tokenizer), &ids);
+                let pieces = stream(Detokenizer::new(tokenizer), &ids);
                 prop_assert!(whole.contains(REPLACEMENT) || pieces.iter().all(|p| !p.contains(REPLACEMENT)));
                 prop_assert_eq!(pieces.concat(), whole.clone());
                 // An answer after a prompt is what the whole has more than the prompt.
                 let (prompt, answer) = ids.split_at(cut.min(ids.len()));
                 let before = tokenizer.decode(prompt).unwrap();
                 if !before.is_empty() && !before.ends_with(REPLACEMENT) {
-                    let pieces = stream(Detokenizer::after(&tokenizer, prompt).unwrap(), answer);
+                    let pieces = stream(Detokenizer::after(tokenizer, prompt).unwrap(), answer);
                     prop_assert_eq!(before + &pieces.concat(), whole);
                 }
             }
@@ -368,14 +466,14 @@ mod tests {
 
         #[test]
         fn any_bytes_give_the_decoded_whole(ids in prop::collection::vec(0u32..261, 0..120)) {
-            let tokenizer = byte_level();
-            let pieces = stream(Detokenizer::new(&tokenizer), &ids);
+            let tokenizer = &*BYTE_LEVEL;
+            let pieces = stream(Detokenizer::new(tokenizer), &ids);
             prop_assert_eq!(pieces.concat(), tokenizer.decode(&ids).unwrap());
         }
 
         #[test]
         fn any_ids_give_some_text(ids in prop::collection::vec(0u32..300, 0..120)) {
-            stream(Detokenizer::new(&sentencepiece()), &ids);
+            stream(Detokenizer::new(&SENTENCEPIECE), &ids);
         }
     }
 }

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// A dtype name that is neither a float nor one of the packed formats.
-    #[error("unknown tensor type `{name}`; supported are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K")]
+    #[error(
+        "unknown tensor type `{name}`; supported are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K"
+    )]
     UnknownDType {
         /// The name as found.
         name: String,
@@ -23,7 +25,9 @@ pub enum Error {
         bytes: usize,
     },
     /// A GGUF file does not begin with the four letters.
-    #[error("not a GGUF file: it begins with {found:02x?} instead of `GGUF`; give a .gguf file or a folder with config.json")]
+    #[error(
+        "not a GGUF file: it begins with {found:02x?} instead of `GGUF`; give a .gguf file or a folder with config.json"
+    )]
     GgufMagic {
         /// The first four bytes, zeros where the file is shorter.
         found: [u8; 4],
@@ -35,7 +39,9 @@ pub enum Error {
         version: u32,
     },
     /// A GGUF version that is not read.
-    #[error("GGUF version {version} is not supported, only 2 and 3 are; convert the model again with a current llama.cpp")]
+    #[error(
+        "GGUF version {version} is not supported, only 2 and 3 are; convert the model again with a current llama.cpp"
+    )]
     GgufVersion {
         /// The version as found.
         version: u32,
@@ -51,16 +57,6 @@ pub enum Error {
         needed: u64,
         /// The bytes of the file.
         length: u64,
-    },
-    /// A count or length of a GGUF file is beyond what any model needs.
-    #[error("{what} is {count}, at most {limit} is accepted; the file is corrupt, fetch it again")]
-    GgufLimit {
-        /// What is counted.
-        what: String,
-        /// The number as found.
-        count: u64,
-        /// The largest accepted.
-        limit: u64,
     },
     /// A metadata value of a type that GGUF does not have.
     #[error("metadata `{key}` has the unknown type {found}; the file is corrupt, fetch it again")]
@@ -80,7 +76,7 @@ pub enum Error {
     },
     /// A string that is not UTF-8.
     #[error("{what} is not UTF-8; the file is corrupt, fetch it again")]
-    GgufUtf8 {
+    NotUtf8 {
         /// Which string.
         what: String,
     },
@@ -100,7 +96,7 @@ pub enum Error {
     },
     /// The same tensor twice.
     #[error("tensor `{tensor}` is there twice; the file is ambiguous, convert the model again")]
-    GgufDuplicateTensor {
+    DuplicateSourceTensor {
         /// The tensor's name.
         tensor: String,
     },
@@ -111,7 +107,9 @@ pub enum Error {
         alignment: u64,
     },
     /// A tensor type that is not read.
-    #[error("tensor `{tensor}` is stored as {found}, which is not supported; use a file in F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K")]
+    #[error(
+        "tensor `{tensor}` is stored as {found}, which is not supported; use a file in F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K"
+    )]
     UnsupportedTensorType {
         /// The tensor's name.
         tensor: String,
@@ -129,7 +127,9 @@ pub enum Error {
         dtype: crate::DType,
     },
     /// A tensor that lies beyond the end of the file.
-    #[error("tensor `{tensor}` needs {bytes} bytes at offset {offset}, but the file ends at {length}; fetch the file again")]
+    #[error(
+        "tensor `{tensor}` needs {bytes} bytes at offset {offset}, but the file ends at {length}; fetch the file again"
+    )]
     GgufBounds {
         /// The tensor's name.
         tensor: String,
@@ -141,7 +141,9 @@ pub enum Error {
         length: u64,
     },
     /// A tensor whose offset is not aligned.
-    #[error("tensor `{tensor}` begins at {offset}, which is no multiple of the alignment {alignment}; the file is corrupt, fetch it again")]
+    #[error(
+        "tensor `{tensor}` begins at {offset}, which is no multiple of the alignment {alignment}; the file is corrupt, fetch it again"
+    )]
     GgufMisaligned {
         /// The tensor's name.
         tensor: String,
@@ -205,7 +207,9 @@ pub enum Error {
         tensor: String,
     },
     /// A weight that the model's description has no place for.
-    #[error("tensor `{tensor}` has no place in this architecture; the model has a feature that is not supported, use another")]
+    #[error(
+        "tensor `{tensor}` has no place in this architecture; the model has a feature that is not supported, use another"
+    )]
     SourceTensorUnexpected {
         /// The name in the source.
         tensor: String,
@@ -221,23 +225,27 @@ pub enum Error {
         actual: Vec<usize>,
     },
     /// A tokenizer kind that cannot be turned into a tokenizer.json.
-    #[error("tokenizer kind `{found}` is not supported, only `gpt2` and `llama` are; use the model's Hugging Face folder")]
+    #[error(
+        "tokenizer kind `{found}` is not supported, only `gpt2` and `llama` are; use the model's Hugging Face folder"
+    )]
     UnknownTokenizer {
         /// `tokenizer.ggml.model` as found.
         found: String,
     },
     /// A pre-tokenizer whose splitting rules are not known.
-    #[error("pre-tokenizer `{found}` is not known; use the model's Hugging Face folder, which brings its own tokenizer.json")]
+    #[error(
+        "pre-tokenizer `{found}` is not known; use the model's Hugging Face folder, which brings its own tokenizer.json"
+    )]
     UnknownPreTokenizer {
         /// `tokenizer.ggml.pre` as found.
         found: String,
     },
     /// Tables of a tokenizer that do not fit each other.
-    #[error("`{key}` has {actual} entries for {expected} tokens; the file is corrupt, fetch it again")]
+    #[error("`{key}` has {actual} entries where {expected} fit; the file is corrupt, fetch it again")]
     TokenizerLength {
         /// The table.
         key: String,
-        /// The number of tokens.
+        /// The number of tokens, or of rows in the embedding.
         expected: usize,
         /// Its entries.
         actual: usize,
@@ -253,7 +261,9 @@ pub enum Error {
         second: u32,
     },
     /// A merge rule that joins what the vocabulary does not have.
-    #[error("merge {index} ({merge:?}) does not join two tokens into a third; the tokenizer is corrupt, fetch the file again")]
+    #[error(
+        "merge {index} ({merge:?}) does not join two tokens into a third; the tokenizer is corrupt, fetch the file again"
+    )]
     TokenizerMerge {
         /// Its place in the table.
         index: usize,
@@ -269,6 +279,86 @@ pub enum Error {
         id: u64,
         /// Size of the vocabulary.
         tokens: usize,
+    },
+    /// A safetensors file whose header does not fit it.
+    #[error("{file}: a header of {header} bytes does not fit a file of {length}; fetch the file again")]
+    SafetensorsHeader {
+        /// The file's name.
+        file: String,
+        /// The header's length as found.
+        header: u64,
+        /// The bytes of the file.
+        length: u64,
+    },
+    /// A safetensors entry without a dtype, shape and pair of offsets.
+    #[error("{file}: the entry of tensor `{tensor}` lacks a valid dtype, shape or data_offsets; fetch the file again")]
+    SafetensorsEntry {
+        /// The file's name.
+        file: String,
+        /// The tensor's name.
+        tensor: String,
+    },
+    /// A safetensors entry whose offsets do not hold its shape.
+    #[error("{file}: tensor `{tensor}` needs {expected} bytes, its offsets span {actual}; fetch the file again")]
+    SafetensorsSize {
+        /// The file's name.
+        file: String,
+        /// The tensor's name.
+        tensor: String,
+        /// By dtype and shape.
+        expected: u64,
+        /// By the offsets.
+        actual: u64,
+    },
+    /// Safetensors data with an overlap, a gap or a missing end.
+    #[error("{file}: the data of {what} begins or ends at {actual} instead of {expected}; fetch the file again")]
+    SafetensorsLayout {
+        /// The file's name.
+        file: String,
+        /// The tensor, or the whole file.
+        what: String,
+        /// Where it should.
+        expected: u64,
+        /// Where it does.
+        actual: u64,
+    },
+    /// The index of a sharded model contradicts its shards.
+    #[error("tensor `{tensor}` and `{file}` do not agree with model.safetensors.index.json; fetch the model again")]
+    SafetensorsIndex {
+        /// The tensor's name.
+        tensor: String,
+        /// The shard that has it unlisted, or lacks it.
+        file: String,
+    },
+    /// A file that a model's folder must have.
+    #[error("`{path}` is missing; fetch the model's folder completely, or give a GGUF file")]
+    MissingSourceFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A type that weights cannot be quantized to.
+    #[error("weights cannot be quantized to {dtype}; use Q8_0 or Q4_K")]
+    QuantizeTarget {
+        /// The type asked for.
+        dtype: crate::DType,
+    },
+    /// A row that no quantized type can hold.
+    #[error(
+        "tensor `{tensor}` has rows of {cols} elements, no multiple of 32, and cannot be quantized; convert the model without it"
+    )]
+    QuantizeRow {
+        /// The tensor's name.
+        tensor: String,
+        /// Elements of its rows.
+        cols: usize,
+    },
+    /// A weight that is infinite or no number.
+    #[error(
+        "element {index} is infinite or not a number and cannot be quantized; the weights are corrupt, fetch them again"
+    )]
+    NotFinite {
+        /// Its position among the values given.
+        index: usize,
     },
     // ---- RDRR folders ----
     /// The operating system refused a file.
@@ -426,7 +516,9 @@ pub enum Error {
         shape: Vec<u64>,
     },
     /// A tensor is stored in another number of bytes than its type and shape need.
-    #[error("tensor `{tensor}` ({dtype} {shape:?}) is stored in {actual} bytes, expected {expected}; fetch the model again")]
+    #[error(
+        "tensor `{tensor}` ({dtype} {shape:?}) is stored in {actual} bytes, expected {expected}; fetch the model again"
+    )]
     TensorSize {
         /// The tensor.
         tensor: String,
@@ -450,7 +542,9 @@ pub enum Error {
         num_shards: usize,
     },
     /// A tensor reaches beyond the end of its shard.
-    #[error("tensor `{tensor}` ends beyond shard {shard}: {size} bytes at {offset} of {shard_size}; fetch the manifest again")]
+    #[error(
+        "tensor `{tensor}` ends beyond shard {shard}: {size} bytes at {offset} of {shard_size}; fetch the manifest again"
+    )]
     SpanBounds {
         /// The tensor.
         tensor: String,

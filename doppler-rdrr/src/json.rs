@@ -206,9 +206,9 @@ impl<'a> Object<'a> {
 /// A whole number that is not negative, also when written `1024.0`.
 pub(crate) fn whole(value: &Value) -> Option<u64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    value.as_u64().or_else(|| {
-        value.as_f64().filter(|x| x.fract() == 0.0 && (0.0..=EXACT).contains(x)).map(|x| x as u64)
-    })
+    value
+        .as_u64()
+        .or_else(|| value.as_f64().filter(|x| x.fract() == 0.0 && (0.0..=EXACT).contains(x)).map(|x| x as u64))
 }
 
 /// A whole number from 1 to 2³¹.
@@ -228,7 +228,9 @@ mod tests {
 
     #[test]
     fn refuses() {
-        assert!(matches!(parse_object("f", br#"{"a":{"b":1,"b":1}}"#), Err(Error::DuplicateKey { key, .. }) if key == "b"));
+        assert!(
+            matches!(parse_object("f", br#"{"a":{"b":1,"b":1}}"#), Err(Error::DuplicateKey { key, .. }) if key == "b")
+        );
         assert!(matches!(parse_object("f", b"{} {}"), Err(Error::Json { .. })));
         assert!(matches!(parse_object("f", b"[]"), Err(Error::InvalidField { .. })));
         assert!(matches!(parse_object("f", "[".repeat(100_000).as_bytes()), Err(Error::Json { .. })));

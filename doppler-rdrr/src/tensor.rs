@@ -166,7 +166,9 @@ pub(crate) fn checked_shape(dims: &[u64]) -> Option<Vec<usize>> {
     if dims.len() > MAX_RANK || dims.contains(&0) {
         return None;
     }
-    dims.iter().try_fold(1_u64, |product, dim| product.checked_mul(*dim)).filter(|n| *n < 1 << 48)?;
+    dims.iter()
+        .try_fold(1_u64, |product, dim| product.checked_mul(*dim))
+        .filter(|n| *n < 1 << 48 && usize::try_from(*n).is_ok())?;
     dims.iter().map(|dim| usize::try_from(*dim).ok()).collect()
 }
 

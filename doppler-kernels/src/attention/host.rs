@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use doppler_rdrr::DType;
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::{Attention, AttentionSplit, reference::EMPTY};
@@ -12,7 +12,7 @@ pub fn attention(a: &Attention, q: &[f32], k: &[u8], v: &[u8], start: usize, y: 
     let work = |(i, y): (usize, &mut [f32])| {
         let (row, head) = (i / a.num_attention_heads, i % a.num_attention_heads);
         let q = &q[i * a.head_dim..][..a.head_dim];
-        let (_, total) = Arch::new().dispatch(|| attend(a, q, k, v, head, a.seen(start + row), y));
+        let (_, total) = Arch::new().dispatch(Attend { a, q, k, v, head, range: a.seen(start + row), sums: y });
         y.iter_mut().for_each(|y| *y /= total);
     };
     // Threads pay from a few thousand scores on.
@@ -31,9 +31,30 @@ pub fn split(s: &AttentionSplit, q: &[f32], k: &[u8], v: &[u8], start: usize, pa
         let (stats, sums) = partial.split_at_mut(2);
         let q = &q[query * a.head_dim..][..a.head_dim];
         let range = s.piece(start + row, piece);
-        let (largest, total) = Arch::new().dispatch(|| attend(a, q, k, v, head, range.clone(), sums));
+        let (largest, total) = Arch::new().dispatch(Attend { a, q, k, v, head, range, sums });
         stats.copy_from_slice(&[largest, total]);
     });
+}
+
+/// A task for one query. A struct, since a closure might not be inlined into the code that is compiled for the CPU's vector
+/// instructions.
+struct Attend<'a> {
+    a: &'a Attention,
+    q: &'a [f32],
+    k: &'a [u8],
+    v: &'a [u8],
+    head: usize,
+    range: Range<usize>,
+    sums: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Attend<'_> {
+    type Output = (f32, f32);
+
+    #[inline(always)]
+    fn call(self) -> (f32, f32) {
+        attend(self.a, self.q, self.k, self.v, self.head, self.range, self.sums)
+    }
 }
 
 /// Weighted sums of the values into `sums`; the largest score and the sum of weights.

@@ -1,6 +1,6 @@
 //! Matrix products on the CPU: weights are decoded once, a few rows at a time, and used for all rows of activations.
 
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::{MatMul, decode};
@@ -23,7 +23,7 @@ pub fn matmul(m: &MatMul, x: &[f32], weight: &[u8], y: &mut [f32]) {
         let first = i * per_task;
         let count = columns.len() / m.rows;
         let weight = &weight[first * row_bytes..(first + count) * row_bytes];
-        Arch::new().dispatch(|| features(m, x, weight, row_bytes, columns));
+        Arch::new().dispatch(Features { m, x, weight, row_bytes, columns });
     };
     if threads == 1 {
         columns.chunks_mut(per_task * m.rows).enumerate().for_each(task);
@@ -41,7 +41,25 @@ pub fn matmul(m: &MatMul, x: &[f32], weight: &[u8], y: &mut [f32]) {
     }
 }
 
-/// `columns[n, r]` for consecutive output features n.
+/// A task: `columns[n, r]` for consecutive output features n. A struct, since a closure might not be inlined into the code
+/// that is compiled for the CPU's vector instructions.
+struct Features<'a> {
+    m: &'a MatMul,
+    x: &'a [f32],
+    weight: &'a [u8],
+    row_bytes: usize,
+    columns: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Features<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        features(self.m, self.x, self.weight, self.row_bytes, self.columns);
+    }
+}
+
 #[inline(always)]
 fn features(m: &MatMul, x: &[f32], weight: &[u8], row_bytes: usize, columns: &mut [f32]) {
     let k = m.in_features;
@@ -69,7 +87,9 @@ fn dot(x: &[f32], w: &[f32]) -> f32 {
     let mut sums = [0f32; LANES];
     let ((x, x_rest), (w, w_rest)) = (x.as_chunks::<LANES>(), w.as_chunks::<LANES>());
     for (x, w) in x.iter().zip(w) {
-        (0..LANES).for_each(|i| sums[i] = x[i].mul_add(w[i], sums[i]));
+        for i in 0..LANES {
+            sums[i] = x[i].mul_add(w[i], sums[i]);
+        }
     }
     let rest: f32 = x_rest.iter().zip(w_rest).map(|(x, w)| x * w).sum();
     sums.iter().sum::<f32>() + rest

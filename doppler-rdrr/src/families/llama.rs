@@ -5,8 +5,7 @@
 use super::{Family, HfConfig};
 use crate::{Activation, Error, ModelConfig, RopeScaling};
 
-pub(super) const FAMILY: Family =
-    Family { name: "llama", architectures: &["LlamaForCausalLM"], config, renames: &[] };
+pub(super) const FAMILY: Family = Family { name: "llama", architectures: &["LlamaForCausalLM"], config, renames: &[] };
 
 /// Absent settings take the values of Hugging Face's `LlamaConfig`.
 pub(super) fn config(hf: &HfConfig) -> Result<ModelConfig, Error> {

@@ -59,7 +59,8 @@ impl Family {
     }
 }
 
-fn check(config: &ModelConfig) -> Result<(), Error> {
+/// Checks the relations between the hyperparameters, and that each is of a size that a model can have.
+pub(crate) fn check(config: &ModelConfig) -> Result<(), Error> {
     let sizes = [
         ("hidden_size", config.hidden_size, MAX_SIZE),
         ("intermediate_size", config.intermediate_size, MAX_SIZE),
@@ -98,30 +99,28 @@ fn wrong<T>(key: &str, expected: &'static str, found: impl ToString) -> Result<T
 }
 
 /// Name and shape of every weight of a decoder with these hyperparameters, in the order in which it runs.
-#[must_use]
-pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
+pub fn expected_tensors(config: &ModelConfig) -> impl Iterator<Item = (String, Vec<usize>)> + use<> {
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let (q, kv) = (config.q_dim(), config.kv_dim());
-    let layer = [
-        ("input_layernorm", vec![hidden]),
-        ("self_attn.q_proj", vec![q, hidden]),
-        ("self_attn.k_proj", vec![kv, hidden]),
-        ("self_attn.v_proj", vec![kv, hidden]),
-        ("self_attn.o_proj", vec![hidden, q]),
-        ("post_attention_layernorm", vec![hidden]),
-        ("mlp.gate_proj", vec![inner, hidden]),
-        ("mlp.up_proj", vec![inner, hidden]),
-        ("mlp.down_proj", vec![hidden, inner]),
-    ];
-    let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![config.vocab_size, hidden])];
-    for index in 0..config.num_hidden_layers {
-        tensors.extend(
-            layer.iter().map(|(part, shape)| (format!("model.layers.{index}.{part}.weight"), shape.clone())),
-        );
-    }
-    tensors.push(("model.norm.weight".to_owned(), vec![hidden]));
-    if !config.tie_word_embeddings {
-        tensors.push(("lm_head.weight".to_owned(), vec![config.vocab_size, hidden]));
-    }
-    tensors
+    let table = vec![config.vocab_size, hidden];
+    let layer = move |index: usize| {
+        [
+            ("input_layernorm", vec![hidden]),
+            ("self_attn.q_proj", vec![q, hidden]),
+            ("self_attn.k_proj", vec![kv, hidden]),
+            ("self_attn.v_proj", vec![kv, hidden]),
+            ("self_attn.o_proj", vec![hidden, q]),
+            ("post_attention_layernorm", vec![hidden]),
+            ("mlp.gate_proj", vec![inner, hidden]),
+            ("mlp.up_proj", vec![inner, hidden]),
+            ("mlp.down_proj", vec![hidden, inner]),
+        ]
+        .map(|(part, shape)| (format!("model.layers.{index}.{part}.weight"), shape))
+    };
+    let head = (!config.tie_word_embeddings).then(|| ("lm_head.weight".to_owned(), table.clone()));
+    [("model.embed_tokens.weight".to_owned(), table)]
+        .into_iter()
+        .chain((0..config.num_hidden_layers).flat_map(layer))
+        .chain([("model.norm.weight".to_owned(), vec![hidden])])
+        .chain(head)
 }

@@ -16,25 +16,22 @@ use crate::convert::gguf::{Array, Gguf, Value, ValueType, string, wrong_type};
 const MAX_TOKENS: usize = 1 << 21;
 
 /// Texts of control tokens that end an answer. Files name one of them, models emit the others too.
-const END_TEXTS: &[&str] = &[
-    "</s>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<end_of_turn>",
-];
+const END_TEXTS: &[&str] =
+    &["</s>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>"];
 
 /// What a model's text files are made of.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct TextParts {
+#[non_exhaustive]
+pub struct TextParts {
     /// The file that the tokenizer library reads.
     pub tokenizer_json: Vec<u8>,
+    /// The chat template, a Jinja text.
     pub chat_template: Option<String>,
+    /// Text of the token that begins a sequence.
     pub bos_token: Option<String>,
+    /// Text of the token that ends a sequence.
     pub eos_token: Option<String>,
+    /// Id of the token that begins a sequence.
     pub bos_id: Option<u32>,
     /// Every token that ends an answer, the main one first.
     pub eos_ids: Vec<u32>,
@@ -62,7 +59,7 @@ struct Vocabulary<'a> {
 ///
 /// # Errors
 /// [`Error::UnknownTokenizer`], [`Error::UnknownPreTokenizer`], or what is wrong with the tables.
-pub(crate) fn from_gguf(gguf: &Gguf<'_>) -> Result<TextParts, Error> {
+pub fn from_gguf(gguf: &Gguf<'_>) -> Result<TextParts, Error> {
     let kind = string(gguf, "tokenizer.ggml.model")?;
     let vocabulary = match kind {
         "gpt2" | "llama" => Vocabulary::read(gguf)?,
@@ -98,7 +95,7 @@ pub(crate) fn from_gguf(gguf: &Gguf<'_>) -> Result<TextParts, Error> {
     let text = |id: Option<u32>| id.map(|id| vocabulary.text(id).to_owned());
     Ok(TextParts {
         tokenizer_json: file.to_string().into_bytes(),
-        chat_template: gguf.get("tokenizer.chat_template").is_some().then(|| string(gguf, "tokenizer.chat_template").map(str::to_owned)).transpose()?,
+        chat_template: chat_template(gguf)?,
         bos_token: text(bos_id),
         eos_token: text(eos_ids.first().copied()),
         bos_id,
@@ -119,8 +116,8 @@ impl<'a> Vocabulary<'a> {
         const TOKENS: &str = "tokenizer.ggml.tokens";
         let list = array(gguf, TOKENS, "an array of strings", |items| items == ValueType::String)?;
         if list.len() > MAX_TOKENS {
-            let (count, limit) = (list.len() as u64, MAX_TOKENS as u64);
-            return Err(Error::GgufLimit { what: "the number of tokens".to_owned(), count, limit });
+            let (size, limit) = (list.len() as u64, MAX_TOKENS as u64);
+            return Err(Error::TooLarge { what: "the number of tokens".to_owned(), size, limit });
         }
         let tokens: Vec<&str> = strings(list).collect();
         let kinds = kinds(gguf, tokens.len())?;
@@ -163,7 +160,12 @@ impl<'a> Vocabulary<'a> {
         let ends = self.entries().filter(|(_, text, kind)| *kind == Kind::Control && END_TEXTS.contains(text));
         ids.extend(ends.map(|(id, _, _)| id));
         let mut seen = Vec::new();
-        ids.retain(|id| !seen.contains(id) && { seen.push(*id); true });
+        ids.retain(|id| {
+            !seen.contains(id) && {
+                seen.push(*id);
+                true
+            }
+        });
         Ok(ids)
     }
 
@@ -215,6 +217,11 @@ impl<'a> Vocabulary<'a> {
     fn to_json(&self) -> Json {
         Json::Object(self.entries().map(|(id, text, _)| (text.to_owned(), id.into())).collect())
     }
+}
+
+fn chat_template(gguf: &Gguf<'_>) -> Result<Option<String>, Error> {
+    const KEY: &str = "tokenizer.chat_template";
+    if gguf.get(KEY).is_none() { Ok(None) } else { string(gguf, KEY).map(|text| Some(text.to_owned())) }
 }
 
 fn kinds(gguf: &Gguf<'_>, tokens: usize) -> Result<Vec<Kind>, Error> {

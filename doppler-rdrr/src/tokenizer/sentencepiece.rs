@@ -70,7 +70,7 @@ fn merges(vocabulary: &Vocabulary<'_>, scores: &[f32]) -> Result<Vec<Json>, Erro
         found.extend(halves.filter(|(l, r)| known(l) && known(r)).map(|(left, right)| (score, left, right)));
         if found.len() > MAX_MERGES {
             let what = "the number of merges".to_owned();
-            return Err(Error::GgufLimit { what, count: found.len() as u64, limit: MAX_MERGES as u64 });
+            return Err(Error::TooLarge { what, size: found.len() as u64, limit: MAX_MERGES as u64 });
         }
     }
     let length = |text: &str| text.chars().count();

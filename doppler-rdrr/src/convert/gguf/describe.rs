@@ -63,10 +63,12 @@ fn refuse_unsupported(
     settings: &Map<String, serde_json::Value>,
 ) -> Result<(), Error> {
     let size = |name: &str| settings.get(name).and_then(serde_json::Value::as_u64);
+    if let Some(Value::Unsigned(count @ 2..)) = gguf.get("split.count") {
+        return Err(Error::UnsupportedSetting { key: "split.count".to_owned(), found: count.to_string() });
+    }
     let heads = size("num_attention_heads").unwrap_or(0);
     let head_dim = size("head_dim").or_else(|| size("hidden_size")?.checked_div(heads));
-    let neutral =
-        [("rope.dimension_count", head_dim), ("attention.value_length", head_dim), ("expert_count", Some(0))];
+    let neutral = [("rope.dimension_count", head_dim), ("attention.value_length", head_dim), ("expert_count", Some(0))];
     for (suffix, neutral) in neutral {
         let key = format!("{architecture}.{suffix}");
         if let Some(value) = gguf.get(&key) {
@@ -94,6 +96,13 @@ fn rope_scaling(
             let (tensor, found) = (tensor.name.to_owned(), tensor.dtype.to_string());
             return Err(Error::UnsupportedTensorType { tensor, found });
         }
+        let size = |name: &str| settings.get(name).and_then(serde_json::Value::as_u64);
+        let hidden_per_head = || size("hidden_size")?.checked_div(size("num_attention_heads")?);
+        let expected = (size("head_dim").or_else(hidden_per_head).unwrap_or(0) / 2) as usize;
+        if tensor.shape != [expected] {
+            let (tensor, actual) = (tensor.name.to_owned(), tensor.shape.clone());
+            return Err(Error::SourceTensorShape { tensor, expected: vec![expected], actual });
+        }
         let factors: Vec<f64> = gguf
             .data(tensor)
             .chunks_exact(4)
@@ -117,11 +126,7 @@ fn rope_scaling(
 /// A divisor `d` says `1 / d = s + (1 - s) / factor`, and `s`, between its ends 0 and 1, is a straight line over the
 /// frequency; the line gives the other three numbers. They have one degree of freedom too many (all three times the same
 /// number is the same scaling), which the original context length settles, or else Llama's own `low_freq_factor` of 1.
-pub(crate) fn rope_scaling_of(
-    divisors: &[f64],
-    theta: f64,
-    original: Option<u64>,
-) -> Result<serde_json::Value, Error> {
+pub(crate) fn rope_scaling_of(divisors: &[f64], theta: f64, original: Option<u64>) -> Result<serde_json::Value, Error> {
     let factor = divisors.iter().copied().fold(1.0, f64::max);
     if divisors.iter().all(|d| *d == factor) {
         return Ok(json!({ "rope_type": if factor == 1.0 { "default" } else { "linear" }, "factor": factor }));
@@ -224,4 +229,59 @@ pub(crate) fn wrong_type(key: &str, expected: &'static str, value: &Value<'_>) -
         other => format!("{other:?}").chars().take(80).collect(),
     };
     Error::KeyType { key: key.to_owned(), expected, found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The divisors as llama.cpp's converter makes them, in 32 bits.
+    fn divisors(theta: f64, head_dim: usize, [factor, low, high, original]: [f64; 4]) -> Vec<f64> {
+        (0..head_dim / 2)
+            .map(|i| {
+                let frequency = 1.0 / (theta as f32).powf((2 * i) as f32 / head_dim as f32);
+                let wavelength = std::f32::consts::TAU / frequency;
+                if wavelength < (original / high) as f32 {
+                    1.0
+                } else if wavelength > (original / low) as f32 {
+                    factor
+                } else {
+                    let smooth = (original as f32 / wavelength - low as f32) / (high - low) as f32;
+                    f64::from(1.0 / ((1.0 - smooth) / factor as f32 + smooth))
+                }
+            })
+            .collect()
+    }
+
+    fn recovered(theta: f64, head_dim: usize, numbers: [f64; 4], original: Option<u64>) -> [f64; 4] {
+        let scaling = rope_scaling_of(&divisors(theta, head_dim, numbers), theta, original).unwrap();
+        assert_eq!(scaling["rope_type"], "llama3");
+        ["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"]
+            .map(|key| scaling[key].as_f64().unwrap())
+    }
+
+    #[test]
+    fn rope_scaling_comes_back_exactly() {
+        for (theta, head_dim, numbers) in [
+            (500_000.0, 128, [8.0, 1.0, 4.0, 8192.0]),
+            (500_000.0, 64, [32.0, 1.0, 4.0, 8192.0]),
+            (500_000.0, 128, [16.0, 1.0, 8.0, 4096.0]),
+            (10_000.0, 128, [4.0, 1.0, 3.0, 2048.0]),
+        ] {
+            assert_eq!(recovered(theta, head_dim, numbers, None), numbers);
+        }
+        let unusual = [8.0, 2.0, 6.0, 8192.0];
+        assert_eq!(recovered(500_000.0, 128, unusual, Some(8192)), unusual);
+    }
+
+    #[test]
+    fn other_divisors() {
+        assert_eq!(rope_scaling_of(&[1.0; 32], 1e4, None).unwrap()["rope_type"], "default");
+        assert_eq!(rope_scaling_of(&[4.0; 32], 1e4, None).unwrap()["rope_type"], "linear");
+        let rising: Vec<f64> = (1..=32).map(f64::from).collect();
+        assert!(rope_scaling_of(&rising, 1e4, None).is_err());
+        assert!(rope_scaling_of(&[f64::NAN; 32], 1e4, None).is_err());
+        assert!(rope_scaling_of(&[f64::INFINITY, 1.0], 1e4, None).is_err());
+        assert!(rope_scaling_of(&[0.0, 1.0], 1e4, Some(0)).is_err());
+    }
 }

@@ -1,5 +1,5 @@
 //! GGUF files, versions 2 and 3: header, metadata and tensor table over a byte slice, with every length checked before
-//! it is believed. Knows nothing of model families; [`describe`] translates the keys.
+//! it is believed. What the keys mean for a model family is no business of the parser.
 
 mod describe;
 mod value;
@@ -125,7 +125,7 @@ impl<'a> Gguf<'a> {
         for _ in 0..count {
             let entry = Entry::read(cursor)?;
             if !names.insert(entry.name) {
-                return Err(Error::GgufDuplicateTensor { tensor: entry.name.to_owned() });
+                return Err(Error::DuplicateSourceTensor { tensor: entry.name.to_owned() });
             }
             entries.push(entry);
         }
@@ -178,7 +178,7 @@ fn header(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<u32, Error> {
 fn count(cursor: &mut Cursor<'_>, what: &'static str, limit: u64) -> Result<u64, Error> {
     let count = cursor.u64((what, ""))?;
     if count > limit {
-        return Err(Error::GgufLimit { what: what.to_owned(), count, limit });
+        return Err(Error::TooLarge { what: what.to_owned(), size: count, limit });
     }
     Ok(count)
 }
@@ -198,7 +198,7 @@ impl<'a> Entry<'a> {
         let rank = cursor.u32(what)?;
         if !(1..=MAX_RANK).contains(&rank) {
             let what = format!("the rank of tensor `{name}`");
-            return Err(Error::GgufLimit { what, count: rank.into(), limit: MAX_RANK.into() });
+            return Err(Error::TooLarge { what, size: rank.into(), limit: MAX_RANK.into() });
         }
         let mut shape = (0..rank).map(|_| cursor.u64(what)).collect::<Result<Vec<u64>, Error>>()?;
         shape.reverse();
@@ -237,10 +237,49 @@ fn dtype_of(number: u32) -> Option<DType> {
 /// GGUF's name of a tensor type; holes in the numbering were types once.
 fn type_name(number: u32) -> Option<&'static str> {
     const NAMES: [&str; 43] = [
-        "F32", "F16", "Q4_0", "Q4_1", "Q4_2", "Q4_3", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K",
-        "Q6_K", "Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "I8", "I16",
-        "I32", "I64", "F64", "IQ1_M", "BF16", "Q4_0_4_4", "Q4_0_4_8", "Q4_0_8_8", "TQ1_0", "TQ2_0", "IQ4_NL_4_4",
-        "IQ4_NL_4_8", "IQ4_NL_8_8", "MXFP4", "NVFP4", "Q1_0", "Q2_0",
+        "F32",
+        "F16",
+        "Q4_0",
+        "Q4_1",
+        "Q4_2",
+        "Q4_3",
+        "Q5_0",
+        "Q5_1",
+        "Q8_0",
+        "Q8_1",
+        "Q2_K",
+        "Q3_K",
+        "Q4_K",
+        "Q5_K",
+        "Q6_K",
+        "Q8_K",
+        "IQ2_XXS",
+        "IQ2_XS",
+        "IQ3_XXS",
+        "IQ1_S",
+        "IQ4_NL",
+        "IQ3_S",
+        "IQ2_S",
+        "IQ4_XS",
+        "I8",
+        "I16",
+        "I32",
+        "I64",
+        "F64",
+        "IQ1_M",
+        "BF16",
+        "Q4_0_4_4",
+        "Q4_0_4_8",
+        "Q4_0_8_8",
+        "TQ1_0",
+        "TQ2_0",
+        "IQ4_NL_4_4",
+        "IQ4_NL_4_8",
+        "IQ4_NL_8_8",
+        "MXFP4",
+        "NVFP4",
+        "Q1_0",
+        "Q2_0",
     ];
     NAMES.get(number as usize).copied()
 }

@@ -66,10 +66,10 @@ impl<'a> Cursor<'a> {
     pub(super) fn string(&mut self, limit: u64, what: What<'_>) -> Result<&'a str, Error> {
         let length = self.u64(what)?;
         if length > limit {
-            return Err(Error::GgufLimit { what: format!("the length of {}", describe(what)), count: length, limit });
+            return Err(Error::TooLarge { what: format!("the length of {}", describe(what)), size: length, limit });
         }
         let bytes = self.take(length, what)?;
-        std::str::from_utf8(bytes).map_err(|_| Error::GgufUtf8 { what: describe(what) })
+        std::str::from_utf8(bytes).map_err(|_| Error::NotUtf8 { what: describe(what) })
     }
 }
 

