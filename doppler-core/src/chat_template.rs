@@ -43,6 +43,11 @@ impl Message {
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Message { role: role.into(), content: content.into() }
     }
+
+    /// A turn of the user.
+    pub fn user(content: impl Into<String>) -> Self {
+        Message::new("user", content)
+    }
 }
 
 /// What a template is told besides the messages.

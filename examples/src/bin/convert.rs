@@ -1,10 +1,12 @@
 //! Converts a GGUF file or a Hugging Face folder to an RDRR folder.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Parser;
-use doppler_core::rdrr::{ConvertOptions, DType, convert};
-use examples::progress_bar;
+use doppler_core::rdrr::DType;
+use doppler_core::rdrr::convert::{ConvertOptions, convert};
+use examples::{progress_bar, show};
 
 /// Converts IN, a GGUF file or a Hugging Face folder, to the RDRR folder OUT. Nothing is left behind on failure.
 #[derive(Parser)]
@@ -24,19 +26,22 @@ fn main() -> anyhow::Result<()> {
     let started = std::time::Instant::now();
     let bar = progress_bar("converting");
     let options = ConvertOptions { quantize: args.quantize, ..ConvertOptions::default() };
-    let manifest = convert(&args.input, &args.out, &options, |p| {
-        bar.set_length(p.total);
-        bar.set_position(p.bytes_done);
-    })?;
+    let mut types = BTreeMap::new();
+    let mut last = String::new();
+    let converted = convert(&args.input, &args.out, &options, |p| {
+        show(&bar, p.bytes_done, p.bytes_total);
+        if last != p.tensor {
+            *types.entry((p.from, p.to)).or_insert(0) += 1;
+            p.tensor.clone_into(&mut last);
+        }
+    });
     bar.finish_and_clear();
-    let (bytes, seconds) = (manifest.total_size, started.elapsed().as_secs_f64());
-    println!(
-        "{}: {} tensors, {:.1} MB in {} shards, {seconds:.2} s ({:.0} MB/s)",
-        args.out.display(),
-        manifest.tensor_count(),
-        bytes as f64 / 1e6,
-        manifest.shards.len(),
-        bytes as f64 / 1e6 / seconds,
-    );
+    let manifest = converted?;
+    let (megabytes, seconds) = (manifest.total_size() as f64 / 1e6, started.elapsed().as_secs_f64());
+    let (out, shards) = (args.out.display(), manifest.shards().len());
+    println!("{out}: {megabytes:.1} MB in {shards} shards, {seconds:.2} s ({:.0} MB/s)", megabytes / seconds);
+    for ((from, to), tensors) in types {
+        println!("{tensors:>6} tensors {from} → {to}");
+    }
     Ok(())
 }
