@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use doppler_core::prelude::*;
-use doppler_core::rdrr::{ConvertOptions, convert};
+use doppler_core::rdrr::convert::{ConvertOptions, convert};
 use doppler_core::{DeviceChoice, DeviceOptions};
 use serde_json::Value;
 
@@ -88,6 +88,6 @@ fn gpu() {
     for adapter in adapters {
         let all = on(DeviceChoice::Named(adapter.name));
         check(&all);
-        check(&DeviceOptions { webgpu_limits: true, max_binding_bytes: Some(16 << 10), ..all });
+        check(&DeviceOptions { webgpu_limits: true, max_binding_bytes: Some(64 << 10), ..all });
     }
 }

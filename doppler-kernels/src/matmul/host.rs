@@ -1,6 +1,6 @@
 //! Matrix products on the CPU: weights are decoded once, a few rows at a time, and used for all rows of activations.
 
-use pulp::{Arch, NullaryFnOnce};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{MatMul, decode};
@@ -41,8 +41,7 @@ pub fn matmul(m: &MatMul, x: &[f32], weight: &[u8], y: &mut [f32]) {
     }
 }
 
-/// A task: `columns[n, r]` for consecutive output features n. A struct, since a closure might not be inlined into the code
-/// that is compiled for the CPU's vector instructions.
+/// A task: `columns[n, r]` for consecutive output features n.
 struct Features<'a> {
     m: &'a MatMul,
     x: &'a [f32],
@@ -51,17 +50,18 @@ struct Features<'a> {
     columns: &'a mut [f32],
 }
 
-impl NullaryFnOnce for Features<'_> {
+impl WithSimd for Features<'_> {
     type Output = ();
 
+    // Everything below is inlined into this function, which is what pulp compiles for the CPU's vector instructions.
     #[inline(always)]
-    fn call(self) {
-        features(self.m, self.x, self.weight, self.row_bytes, self.columns);
+    fn with_simd<S: Simd>(self, simd: S) {
+        features(simd, self.m, self.x, self.weight, self.row_bytes, self.columns);
     }
 }
 
 #[inline(always)]
-fn features(m: &MatMul, x: &[f32], weight: &[u8], row_bytes: usize, columns: &mut [f32]) {
+fn features<S: Simd>(simd: S, m: &MatMul, x: &[f32], weight: &[u8], row_bytes: usize, columns: &mut [f32]) {
     let k = m.in_features;
     let mut decoded = vec![0f32; FEATURES * k];
     for (weights, columns) in weight.chunks(FEATURES * row_bytes).zip(columns.chunks_mut(FEATURES * m.rows)) {
@@ -69,53 +69,54 @@ fn features(m: &MatMul, x: &[f32], weight: &[u8], row_bytes: usize, columns: &mu
         for (row, out) in weights.chunks_exact(row_bytes).zip(decoded.chunks_exact_mut(k)) {
             decode::row(m.weight, row, out);
         }
-        for (r, x) in x.chunks_exact(k).enumerate() {
-            if count == FEATURES {
-                let sums = dot4(x, &decoded);
-                (0..FEATURES).for_each(|n| columns[n * m.rows + r] = sums[n]);
-            } else {
-                (0..count).for_each(|n| columns[n * m.rows + r] = dot(x, &decoded[n * k..(n + 1) * k]));
+        let (pairs, odd) = (x.chunks_exact(2 * k), x.chunks_exact(2 * k).remainder());
+        if count == FEATURES {
+            let weights = std::array::from_fn(|n| &decoded[n * k..(n + 1) * k]);
+            for (pair, x) in pairs.enumerate() {
+                let sums: [_; FEATURES] = dots(simd, [&x[..k], &x[k..]], weights);
+                for (n, sums) in sums.iter().enumerate() {
+                    columns[n * m.rows + 2 * pair..][..2].copy_from_slice(sums);
+                }
+            }
+            if !odd.is_empty() {
+                let sums = dots(simd, [odd], weights);
+                (0..FEATURES).for_each(|n| columns[n * m.rows + m.rows - 1] = sums[n][0]);
+            }
+        } else {
+            for (r, x) in x.chunks_exact(k).enumerate() {
+                for n in 0..count {
+                    columns[n * m.rows + r] = dots(simd, [x], [&decoded[n * k..(n + 1) * k]])[0][0];
+                }
             }
         }
     }
 }
 
-const LANES: usize = 16;
-
+/// The dot products of R rows of activations with N rows of weights: each vector that is loaded is used several times, and
+/// there are enough sums in flight to hide the latency of a multiply-add.
 #[inline(always)]
-fn dot(x: &[f32], w: &[f32]) -> f32 {
-    let mut sums = [0f32; LANES];
-    let ((x, x_rest), (w, w_rest)) = (x.as_chunks::<LANES>(), w.as_chunks::<LANES>());
-    for (x, w) in x.iter().zip(w) {
-        for i in 0..LANES {
-            sums[i] = x[i].mul_add(w[i], sums[i]);
+fn dots<S: Simd, const R: usize, const N: usize>(simd: S, x: [&[f32]; R], w: [&[f32]; N]) -> [[f32; R]; N] {
+    let (x, x_rest) = unzip(x.map(S::as_simd_f32s));
+    let (w, w_rest) = unzip(w.map(S::as_simd_f32s));
+    let whole = x[0].len();
+    let (x, w) = (x.map(|x| &x[..whole]), w.map(|w| &w[..whole]));
+    let mut sums = [[simd.splat_f32s(0.0); R]; N];
+    for at in 0..whole {
+        for n in 0..N {
+            for r in 0..R {
+                sums[n][r] = simd.mul_add_f32s(x[r][at], w[n][at], sums[n][r]);
+            }
         }
     }
-    let rest: f32 = x_rest.iter().zip(w_rest).map(|(x, w)| x * w).sum();
-    sums.iter().sum::<f32>() + rest
+    std::array::from_fn(|n| {
+        std::array::from_fn(|r| {
+            let rest: f32 = x_rest[r].iter().zip(w_rest[n]).map(|(x, w)| x * w).sum();
+            simd.reduce_sum_f32s(sums[n][r]) + rest
+        })
+    })
 }
 
-/// Four rows of weights at once: each vector of x is loaded once.
 #[inline(always)]
-fn dot4(x: &[f32], w: &[f32]) -> [f32; FEATURES] {
-    let k = x.len();
-    let (w0, w1, w2, w3) = (&w[..k], &w[k..2 * k], &w[2 * k..3 * k], &w[3 * k..4 * k]);
-    let mut sums = [[0f32; LANES]; FEATURES];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    let weights = w0.as_chunks::<LANES>().0.iter().zip(w1.as_chunks::<LANES>().0);
-    let more = w2.as_chunks::<LANES>().0.iter().zip(w3.as_chunks::<LANES>().0);
-    for (x, ((w0, w1), (w2, w3))) in chunks.iter().zip(weights.zip(more)) {
-        for i in 0..LANES {
-            sums[0][i] = x[i].mul_add(w0[i], sums[0][i]);
-            sums[1][i] = x[i].mul_add(w1[i], sums[1][i]);
-            sums[2][i] = x[i].mul_add(w2[i], sums[2][i]);
-            sums[3][i] = x[i].mul_add(w3[i], sums[3][i]);
-        }
-    }
-    let mut totals = [0f32; FEATURES];
-    for (n, w) in [w0, w1, w2, w3].into_iter().enumerate() {
-        let tail: f32 = rest.iter().zip(&w[k - rest.len()..]).map(|(x, w)| x * w).sum();
-        totals[n] = sums[n].iter().sum::<f32>() + tail;
-    }
-    totals
+fn unzip<A: Copy, B: Copy, const N: usize>(pairs: [(A, B); N]) -> ([A; N], [B; N]) {
+    (pairs.map(|p| p.0), pairs.map(|p| p.1))
 }
