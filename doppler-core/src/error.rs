@@ -121,6 +121,16 @@ pub enum Error {
         /// By the configuration.
         expected: Vec<usize>,
     },
+    /// A weight's rows have unused bytes between them.
+    #[error("tensor `{name}` has rows of {actual} bytes, expected {expected} without padding; convert the model again with this version")]
+    PaddedRows {
+        /// The tensor.
+        name: String,
+        /// Bytes from row to row.
+        actual: usize,
+        /// Bytes that a row's elements take.
+        expected: usize,
+    },
     /// A key-value cache in a format that no kernel reads.
     #[error("a key-value cache cannot be {dtype}; choose F32 or F16")]
     KvDType {

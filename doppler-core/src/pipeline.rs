@@ -37,8 +37,7 @@ pub trait Pipeline {
     /// The likeliest next token, appended. Steps may run ahead of it; [`Pipeline::rewind`] drops the surplus.
     ///
     /// # Errors
-    /// [`Error::NoLogits`] before the first `forward` and after a `rewind`, [`Error::ContextFull`], and what the device
-    /// reports.
+    /// [`Error::NoLogits`] when there are no tokens, [`Error::ContextFull`], and what the device reports.
     async fn greedy(&mut self) -> Result<u32, Error>;
 
     /// Forgets everything from `position` on.
@@ -367,8 +366,11 @@ impl Pipeline for DecoderPipeline {
             let (wanted, allowed) = (self.tokens.len() + 1, self.config().max_position_embeddings);
             return Err(Error::ContextFull { wanted, max_seq_len: self.max_seq_len, allowed });
         }
-        if self.ahead.is_empty() && self.computed >= self.tokens.len() {
-            return Err(Error::NoLogits);
+        if self.computed + 1 != self.tokens.len() + self.ahead.len() {
+            // After a rewind, or when a step in flight was lost to a cancelled call: the last token goes through again.
+            self.ahead.clear();
+            let before_last = self.tokens.len().checked_sub(1).ok_or(Error::NoLogits)?;
+            self.computed = self.computed.min(before_last);
         }
         // The CPU computes at once: running ahead would only waste work there.
         let wanted = if self.device.gpu().is_some() { 1 + AHEAD } else { 1 };

@@ -11,10 +11,9 @@ use crate::gpu::PooledBuffer;
 
 /// A tensor on a [`crate::Device`]. Cloning copies the handle; the storage is freed (or returned to the pool) with the
 /// last one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tensor(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     label: String,
     shape: Vec<usize>,
@@ -23,7 +22,6 @@ struct Inner {
 }
 
 /// Where the elements are.
-#[derive(Debug)]
 pub(crate) enum Storage {
     Gpu(PooledBuffer),
     /// Bytes in u32 words, for alignment.
@@ -73,6 +71,13 @@ fn tensor_bytes<'a>(model: &'a Model, entry: &'a TensorEntry, range: Range<usize
         start = end;
     }
     Cow::Owned(gathered)
+}
+
+impl std::fmt::Debug for Tensor {
+    /// Without the elements, which may be millions.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} {} {:?}", self.label(), self.dtype(), self.shape())
+    }
 }
 
 impl Tensor {

@@ -30,12 +30,15 @@ impl Matrix {
     /// Takes the tensor `name` of shape `[rows, cols]` from the model.
     ///
     /// # Errors
-    /// A missing tensor or another shape, and what the device says to the size.
+    /// A missing tensor, another shape, padded rows, and what the device says to the size.
     pub fn load(device: &Device, model: &Arc<Model>, name: &str, rows: usize, cols: usize) -> Result<Matrix, Error> {
         let entry = model.tensor(name)?;
         expect_shape(entry, &[rows, cols])?;
         let dtype = entry.dtype;
         let row_bytes = dtype.row_bytes(cols).ok_or_else(|| wrong_shape(entry, &[rows, cols]))?;
+        if entry.row_bytes != row_bytes {
+            return Err(Error::PaddedRows { name: entry.name.clone(), actual: entry.row_bytes, expected: row_bytes });
+        }
         let ranges = match device.gpu() {
             Some(_) => rows_within(device.max_binding_bytes(), rows, row_bytes),
             None => rows_of_spans(model, entry, rows, row_bytes),

@@ -43,6 +43,7 @@ async fn check_model(options: &DeviceOptions, model: &Path, expected: &Value, fi
     // A small chunk makes prompts cross it.
     let builder = DecoderPipeline::builder(&device, model).kv_dtype(DType::F32).prefill_chunk(33);
     let mut pipeline = builder.build().await.unwrap();
+    check_text(&pipeline, expected, fixture);
     let cases = expected["cases"].as_array().unwrap();
     assert!(cases.len() >= 3);
     for case in cases {
@@ -63,6 +64,21 @@ async fn check_model(options: &DeviceOptions, model: &Path, expected: &Value, fi
             }
         }
     }
+}
+
+/// The tokenizer's ids and the rendered chat are those of Hugging Face.
+fn check_text(pipeline: &DecoderPipeline, expected: &Value, fixture: &Path) {
+    let tokenizer = Tokenizer::of(pipeline.model()).unwrap();
+    let texts = expected["texts"].as_array().unwrap();
+    assert!(!texts.is_empty());
+    for text in texts {
+        let (text, wanted) = (text["text"].as_str().unwrap(), ids(&text["ids"]));
+        assert_eq!(tokenizer.encode(text, true).unwrap(), wanted, "{}: {text:?}", fixture.display());
+    }
+    let field = |message: &Value, name: &str| message[name].as_str().unwrap().to_owned();
+    let messages = expected["chat"]["messages"].as_array().unwrap();
+    let messages: Vec<_> = messages.iter().map(|m| Message::new(field(m, "role"), field(m, "content"))).collect();
+    assert_eq!(pipeline.chat(&messages).unwrap(), expected["chat"]["rendered"].as_str().unwrap());
 }
 
 fn on(choice: DeviceChoice) -> DeviceOptions {

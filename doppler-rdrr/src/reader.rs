@@ -18,7 +18,6 @@ use crate::{Error, ModelConfig, shard, writer};
 const MANIFEST: &str = "manifest.json";
 
 /// An opened RDRR folder.
-#[derive(Debug)]
 pub struct Model {
     path: PathBuf,
     manifest: Manifest,
@@ -26,6 +25,13 @@ pub struct Model {
     shards: Vec<Mmap>,
     tensors: Vec<TensorEntry>,
     by_name: HashMap<String, usize>,
+}
+
+impl std::fmt::Debug for Model {
+    /// In one line; the manifest alone may have thousands.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} in {}, {} tensors", self.manifest.model_id(), self.path.display(), self.tensors.len())
+    }
 }
 
 impl Model {

@@ -68,10 +68,10 @@ impl ModelArgs {
     /// # Errors
     /// Everything that can be wrong with the device and the model.
     pub async fn load(&self) -> Result<DecoderPipeline> {
+        let path = self.locate()?;
         let device = Device::open(&DeviceOptions { choice: self.device.parse()?, ..DeviceOptions::default() }).await?;
         let DeviceReport { executor, adapter, driver, why, .. } = device.report();
         eprintln!("{executor} on {adapter} ({driver}): {why}");
-        let path = self.locate()?;
         let mut builder = DecoderPipeline::builder(&device, path).kv_dtype(self.kv_dtype);
         if let Some(tokens) = self.max_seq_len {
             builder = builder.max_seq_len(tokens);

@@ -107,7 +107,8 @@ pub(super) async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Re
     let failure = Arc::new(Mutex::new(None));
     let lost = failure.clone();
     device.set_device_lost_callback(move |reason, message| {
-        lock(&lost).get_or_insert(Failure::Lost(format!("{reason:?}: {message}")));
+        // What failed before is a consequence more often than a cause.
+        *lock(&lost) = Some(Failure::Lost(format!("{reason:?}: {message}")));
     });
     let uncaught = failure.clone();
     device.on_uncaptured_error(Arc::new(move |error| {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use doppler_kernels::{Access, Choice, Kernel, Operand, select};
-use wgpu::util::DeviceExt;
 
 use super::pool::lock;
 use super::{Gpu, Readback};
@@ -128,8 +127,15 @@ impl Gpu {
         // WGSL rounds the size of a uniform struct up to 16 bytes.
         let mut contents = bytes.to_vec();
         contents.resize(bytes.len().next_multiple_of(16), 0);
-        let usage = wgpu::BufferUsages::UNIFORM;
-        self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: Some("params"), contents: &contents, usage })
+        self.filled("params", &contents, wgpu::BufferUsages::UNIFORM)
+    }
+
+    /// A buffer with contents. Not wgpu's `create_buffer_init`, which panics when the device is lost.
+    pub(super) fn filled(&self, label: &str, contents: &[u8], usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        let (label, size, usage) = (Some(label), contents.len() as u64, usage | wgpu::BufferUsages::COPY_DST);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false });
+        self.queue.write_buffer(&buffer, 0, contents);
+        buffer
     }
 
     pub(super) fn bind<'a>(

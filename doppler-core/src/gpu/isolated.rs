@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use doppler_kernels::{Access, Case, Variant};
-use wgpu::util::DeviceExt;
 
 use super::compute::GpuStep;
 use super::{Gpu, Readback};
@@ -83,8 +82,7 @@ impl Gpu {
                 contents[GUARD as usize..][..input.len()].copy_from_slice(input);
                 contents[GUARD as usize..][input.len()..size].fill(0);
             }
-            let descriptor = wgpu::util::BufferInitDescriptor { label: Some(operand.name), contents: &contents, usage: USAGE };
-            buffers.push((self.device.create_buffer_init(&descriptor), size as u64));
+            buffers.push((self.filled(operand.name, &contents, USAGE), size as u64));
         }
         let params = kernel.params();
         let uniform = (!params.is_empty()).then(|| self.uniform(&params));

@@ -164,6 +164,10 @@ impl Gpu {
     /// The error that made this device unusable, if one did.
     pub fn check(&self) -> Result<(), Error> {
         let adapter = self.adapter.name.clone();
+        if matches!(*lock(&self.failure), Some(Failure::Unexpected(_))) {
+            // A lost device fails every validation, and says that it is lost only when it is polled.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+        }
         match lock(&self.failure).clone() {
             None => Ok(()),
             Some(Failure::Lost(reason)) => Err(Error::DeviceLost { adapter, reason }),

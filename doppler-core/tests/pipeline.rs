@@ -1,0 +1,261 @@
+//! How a pipeline behaves when things go wrong or stop halfway: typed errors that name the thing, and a state that goes on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+
+use doppler_core::prelude::*;
+use doppler_core::rdrr::convert::{ConvertOptions, convert};
+use doppler_core::{DeviceChoice, DeviceOptions, Error, rdrr};
+use futures_util::{FutureExt, StreamExt};
+use pollster::block_on;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const FIXTURE: &str = "tests/fixtures/llama/llama3_scaled";
+
+/// A converted tiny model in a folder of its own, to be broken.
+fn model() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("model.rdrr");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(FIXTURE);
+    convert(&fixture, &out, &ConvertOptions::default(), |_| {}).unwrap();
+    (folder, out)
+}
+
+fn open(choice: DeviceChoice) -> Device {
+    block_on(Device::open(&DeviceOptions { choice, ..DeviceOptions::default() })).unwrap()
+}
+
+/// Every device at hand, for what must be the same on all.
+fn devices() -> Vec<Device> {
+    let mut devices = vec![open(DeviceChoice::Host), open(DeviceChoice::Oracle)];
+    if cfg!(feature = "gpu-tests") {
+        let adapter = block_on(Device::adapters()).remove(0);
+        devices.push(open(DeviceChoice::Named(adapter.name)));
+    }
+    devices
+}
+
+fn load(device: &Device, path: &Path) -> Result<DecoderPipeline, Error> {
+    block_on(DecoderPipeline::builder(device, path).max_seq_len(48).prefill_chunk(7).kv_dtype(DType::F32).build())
+}
+
+/// The error of a model on the host after `change` to its folder.
+fn broken(change: impl FnOnce(&Path)) -> Error {
+    let (_folder, path) = model();
+    change(&path);
+    load(&open(DeviceChoice::Host), &path).unwrap_err()
+}
+
+fn edit_manifest(path: &Path, change: impl FnOnce(&mut Value)) {
+    let file = path.join("manifest.json");
+    let mut manifest = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    change(&mut manifest);
+    fs::write(file, serde_json::to_vec(&manifest).unwrap()).unwrap();
+}
+
+#[track_caller]
+fn assert_says(error: &dyn std::error::Error, words: &[&str]) {
+    let text = error.to_string();
+    words.iter().for_each(|word| assert!(text.contains(word), "{text:?} does not name {word:?}"));
+}
+
+#[test]
+fn prompts_that_cannot_be_taken_change_nothing() {
+    let (_folder, path) = model();
+    for device in devices() {
+        let mut pipeline = load(&device, &path).unwrap();
+        block_on(async {
+            assert_says(&pipeline.greedy().await.unwrap_err(), &["no logits", "forward"]);
+            let expected = pipeline.forward(&[5, 6, 7], 1).await.unwrap();
+            assert_says(&pipeline.forward(&[], 1).await.unwrap_err(), &["no tokens", "at least one"]);
+            assert_says(&pipeline.forward(&[1; 46], 1).await.unwrap_err(), &["49 tokens", "48", "max_seq_len"]);
+            assert_says(&pipeline.forward(&[1, 9999], 1).await.unwrap_err(), &["9999", "307"]);
+            assert_says(&pipeline.forward(&[1], 2).await.unwrap_err(), &["2 rows", "1 tokens"]);
+            assert_says(&pipeline.rewind(4).unwrap_err(), &["position 4", "ends at 3"]);
+            assert_eq!(pipeline.tokens(), [5, 6, 7]);
+            pipeline.rewind(2).unwrap();
+            let again = pipeline.forward(&[7], 1).await.unwrap();
+            let off = again.last().iter().zip(expected.last()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off < 1e-4, "{off}");
+        });
+    }
+}
+
+#[test]
+fn the_context_fills_to_its_last_position() {
+    let (_folder, path) = model();
+    for device in devices() {
+        let mut pipeline = load(&device, &path).unwrap();
+        block_on(async {
+            pipeline.forward(&[3; 47], 1).await.unwrap();
+            pipeline.greedy().await.unwrap();
+            assert_eq!(pipeline.tokens().len(), 48);
+            assert_says(&pipeline.greedy().await.unwrap_err(), &["49 tokens", "48"]);
+            assert_says(&pipeline.forward(&[1], 1).await.unwrap_err(), &["49 tokens", "48"]);
+            // A generation says so instead of failing.
+            let tokenizer = Tokenizer::of(pipeline.model()).unwrap();
+            let options = GenerateOptions { ignore_eos: true, ..GenerateOptions::default() };
+            let pieces: Vec<_> = generate(&mut pipeline, &tokenizer, &[3; 40], options).collect().await;
+            assert_eq!(pieces.len(), 8);
+            assert_eq!(pieces[7].as_ref().unwrap().finish_reason, Some(FinishReason::Context));
+        });
+    }
+}
+
+#[test]
+fn greedy_goes_on_after_rewinds_and_cancelled_calls() {
+    let (_folder, path) = model();
+    for device in devices() {
+        let mut pipeline = load(&device, &path).unwrap();
+        block_on(async {
+            pipeline.forward(&[11, 12, 13], 0).await.unwrap();
+            let mut expected = Vec::new();
+            for _ in 0..12 {
+                expected.push(pipeline.greedy().await.unwrap());
+            }
+            for keep in [3, 4, 9] {
+                pipeline.rewind(keep).unwrap();
+                // Polled once and dropped: whether it was ready or not, no token is lost and none comes twice.
+                let _ = pipeline.greedy().now_or_never();
+                let _ = pipeline.forward(&[1], 1).now_or_never();
+                pipeline.rewind(keep).unwrap();
+                while pipeline.tokens().len() < 15 {
+                    pipeline.greedy().await.unwrap();
+                }
+                assert_eq!(pipeline.tokens()[3..], expected, "{} after {keep}", device.report().executor);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_dropped_stream_leaves_what_it_handed_out() {
+    let (_folder, path) = model();
+    for device in devices() {
+        let mut pipeline = load(&device, &path).unwrap();
+        let tokenizer = Tokenizer::of(pipeline.model()).unwrap();
+        let options = GenerateOptions { ignore_eos: true, max_tokens: 9, ..GenerateOptions::default() };
+        block_on(async {
+            let whole: Vec<u32> = generate(&mut pipeline, &tokenizer, &[20, 21], options.clone())
+                .map(|piece| piece.unwrap().id)
+                .collect()
+                .await;
+            let mut handed_out = vec![20, 21];
+            {
+                let mut stream = pin!(generate(&mut pipeline, &tokenizer, &[20, 21], options.clone()));
+                for _ in 0..4 {
+                    handed_out.push(stream.next().await.unwrap().unwrap().id);
+                }
+            }
+            assert_eq!(pipeline.tokens(), handed_out);
+            assert_eq!(handed_out[2..], whole[..4]);
+            // The next turn takes up where that one ended.
+            let rest: Vec<u32> = generate(&mut pipeline, &tokenizer, &handed_out, options)
+                .map(|piece| piece.unwrap().id)
+                .collect()
+                .await;
+            assert_eq!(rest[..5], whole[4..]);
+        });
+    }
+}
+
+#[test]
+fn sampling_is_the_same_for_the_same_seed() {
+    let (_folder, path) = model();
+    let mut pipeline = load(&open(DeviceChoice::Host), &path).unwrap();
+    let tokenizer = Tokenizer::of(pipeline.model()).unwrap();
+    let mut run = |seed| {
+        let sampler = Sampler::new(seed).temperature(1.5).top_k(0);
+        let options = GenerateOptions { ignore_eos: true, max_tokens: 24, sampler, ..GenerateOptions::default() };
+        let pieces = generate(&mut pipeline, &tokenizer, &[9, 8], options);
+        block_on(pieces.map(|piece| piece.unwrap().id).collect::<Vec<_>>())
+    };
+    let first = run(1);
+    assert_eq!(first, run(1));
+    assert_ne!(first, run(2));
+}
+
+#[test]
+fn broken_models_are_named() {
+    use rdrr::Error as E;
+    let missing = broken(|path| edit_manifest(path, |m| drop(m["tensors"].as_object_mut().unwrap().remove("model.norm.weight"))));
+    assert!(matches!(missing, Error::Rdrr(_)), "{missing}");
+    let (_folder, path) = model();
+    fs::remove_file(path.join("tokenizer.json")).unwrap();
+    let pipeline = load(&open(DeviceChoice::Host), &path).unwrap();
+    assert_says(&Tokenizer::of(pipeline.model()).unwrap_err(), &["tokenizer.json", "missing"]);
+    let cut = broken(|path| {
+        let shard = fs::File::options().write(true).open(path.join("shard_00000.bin")).unwrap();
+        shard.set_len(1000).unwrap();
+    });
+    assert!(matches!(&cut, Error::Rdrr(E::ShardSize { .. })), "{cut}");
+    let shape = broken(|path| {
+        edit_manifest(path, |m| {
+            let shape = &mut m["tensors"]["model.layers.0.self_attn.k_proj.weight"]["shape"];
+            shape.as_array_mut().unwrap().reverse();
+        });
+    });
+    assert_says(&shape, &["model.layers.0.self_attn.k_proj.weight", "shape"]);
+}
+
+#[test]
+fn a_model_without_a_chat_template_says_so() {
+    let (_folder, path) = model();
+    edit_manifest(&path, |m| {
+        let text = m.to_string();
+        assert!(text.contains("chatTemplate") || text.contains("chat_template"), "the fixture has a template");
+        remove_key(m, &["chatTemplate", "chat_template"]);
+    });
+    let pipeline = load(&open(DeviceChoice::Host), &path).unwrap();
+    assert_says(&pipeline.chat(&[Message::user("hi")]).unwrap_err(), &["no chat template", "--raw"]);
+}
+
+fn remove_key(value: &mut Value, names: &[&str]) {
+    match value {
+        Value::Object(fields) => {
+            names.iter().for_each(|name| drop(fields.remove(*name)));
+            fields.values_mut().for_each(|value| remove_key(value, names));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| remove_key(item, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_told_before_anything_is_taken() {
+    let (_folder, path) = model();
+    let device = open(DeviceChoice::Host);
+    let build = |builder: doppler_core::PipelineBuilder| block_on(builder.build()).unwrap_err();
+    let builder = || DecoderPipeline::builder(&device, &path);
+    let plan = builder().plan().unwrap();
+    assert_says(&build(builder().memory_budget(plan.total() - 1)), &["budget", &(plan.total() - 1).to_string()]);
+    assert_says(&build(builder().max_seq_len(1 << 40)), &["max_seq_len"]);
+    assert_says(&build(builder().max_seq_len(0)), &["max_seq_len"]);
+    assert_says(&build(builder().kv_dtype(DType::Q8_0)), &["Q8_0", "F16"]);
+    assert!(block_on(builder().memory_budget(plan.total()).build()).is_ok());
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named_with_what_is() {
+    let options = DeviceOptions { choice: DeviceChoice::Named("no such adapter".into()), ..DeviceOptions::default() };
+    assert_says(&block_on(Device::open(&options)).unwrap_err(), &["no such adapter", "found:", "host"]);
+}
+
+#[test]
+#[cfg(feature = "gpu-tests")]
+fn a_lost_device_is_an_error_each_time() {
+    let (_folder, path) = model();
+    let device = devices().pop().unwrap();
+    let mut pipeline = load(&device, &path).unwrap();
+    block_on(async {
+        pipeline.forward(&[1, 2], 1).await.unwrap();
+        device.destroy();
+        for _ in 0..2 {
+            let error = pipeline.forward(&[3], 1).await.unwrap_err();
+            assert!(matches!(error, Error::DeviceLost { .. }), "{error}");
+            assert!(matches!(load(&device, &path), Err(Error::DeviceLost { .. })));
+        }
+    });
+}
