@@ -1,13 +1,14 @@
 //! Where recordings run: a GPU, the CPU at speed, or the CPU by the references.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use doppler_kernels::{Access, Tier};
 use doppler_rdrr::DType;
 
-use crate::gpu::{self, AdapterReport, Gpu};
+use crate::gpu::{self, AdapterReport, Gpu, lock};
+use crate::recorder::kernel_key;
 use crate::tensor::{MappedPiece, Storage, read, write};
 use crate::{Error, Recorder, Recording, Tensor, host, oracle};
 
@@ -81,6 +82,8 @@ pub struct Device(Arc<Inner>);
 struct Inner {
     executor: Executor,
     why: String,
+    /// Kernels of the recordings so far, on the CPU.
+    kernels: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -153,7 +156,7 @@ impl Device {
     }
 
     fn with(executor: Executor, why: impl Into<String>) -> Device {
-        Device(Arc::new(Inner { executor, why: why.into() }))
+        Device(Arc::new(Inner { executor, why: why.into(), kernels: Mutex::default() }))
     }
 
     /// All GPU adapters, best first, software ones last.
@@ -188,10 +191,15 @@ impl Device {
         }
     }
 
-    /// The kernel variants used so far: kernel (and weight format) → variant and why. Empty on the CPU.
+    /// The kernel variants used so far: kernel (and packed type) → variant and why; on the CPU there is one of each.
     #[must_use]
     pub fn kernel_variants(&self) -> BTreeMap<String, String> {
-        if let Executor::Gpu(gpu) = &self.0.executor { gpu.choices() } else { BTreeMap::new() }
+        let only = match &self.0.executor {
+            Executor::Gpu(gpu) => return gpu.choices(),
+            Executor::Host => "host",
+            Executor::Oracle => "reference",
+        };
+        lock(&self.0.kernels).iter().map(|kernel| (kernel.clone(), only.to_owned())).collect()
     }
 
     /// The most GPU memory that buffers took; 0 on the CPU.
@@ -291,7 +299,12 @@ impl Device {
     /// [`Error::Kernel`] when no variant runs, [`Error::Gpu`] when a shader does not compile.
     pub fn compile(&self, recorder: Recorder) -> Result<Recording, Error> {
         let steps = recorder.into_steps();
-        let gpu = self.gpu().map_or(Ok(Vec::new()), |gpu| gpu.prepare(&steps))?;
+        let gpu = if let Some(gpu) = self.gpu() {
+            gpu.prepare(&steps)?
+        } else {
+            lock(&self.0.kernels).extend(steps.iter().map(|step| kernel_key(&*step.kernel)));
+            Vec::new()
+        };
         Ok(Recording { steps, gpu })
     }
 

@@ -1,6 +1,7 @@
 //! Recordings: lists of kernels over tensors, checked while recorded. Data, not calls.
 
 use doppler_kernels::{Access, Kernel};
+use doppler_rdrr::DType;
 
 use crate::{Error, Tensor, gpu::GpuStep};
 
@@ -76,4 +77,10 @@ impl Recorder {
     pub(crate) fn into_steps(self) -> Vec<Step> {
         self.steps
     }
+}
+
+/// A kernel's name, with its packed type where it has one: what variants are told by.
+pub(crate) fn kernel_key(kernel: &dyn Kernel) -> String {
+    let packed = kernel.operands().into_iter().map(|o| o.dtype).find(|d| !matches!(d, DType::F32 | DType::U32));
+    packed.map_or(kernel.name().to_owned(), |dtype| format!("{}/{dtype}", kernel.name()))
 }

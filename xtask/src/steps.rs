@@ -9,6 +9,9 @@ use anyhow::{Context, Result, ensure};
 enum Outcome {
     Passed,
     Failed,
+    /// Could not be run, though it must be.
+    NotRun,
+    /// Could not be run, and need not be.
     Skipped,
 }
 
@@ -28,13 +31,22 @@ pub struct Steps {
 impl Steps {
     /// Runs a step; its text, a remark or the error, goes into the table. True when it passed.
     pub fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<String>) -> bool {
+        self.run_or(name, Outcome::Failed, step)
+    }
+
+    /// Runs a step that may fail: it is then said to be skipped, with the reason.
+    pub fn try_run(&mut self, name: &'static str, step: impl FnOnce() -> Result<String>) -> bool {
+        self.run_or(name, Outcome::Skipped, step)
+    }
+
+    fn run_or(&mut self, name: &'static str, otherwise: Outcome, step: impl FnOnce() -> Result<String>) -> bool {
         println!("\n=== {name} ===");
         let start = Instant::now();
         let result = step();
         let time = start.elapsed();
         let (outcome, remark) = match result {
             Ok(remark) => (Outcome::Passed, remark),
-            Err(error) => (Outcome::Failed, format!("{error:#}")),
+            Err(error) => (otherwise, format!("{error:#}")),
         };
         let passed = matches!(outcome, Outcome::Passed);
         let step = Step { name, outcome, time, remark };
@@ -43,9 +55,9 @@ impl Steps {
         passed
     }
 
-    /// Notes a step that could not be run.
-    pub fn skip(&mut self, name: &'static str, why: &str) {
-        self.done.push(Step { name, outcome: Outcome::Skipped, time: Duration::ZERO, remark: why.to_owned() });
+    /// Notes a step that could not be run, though it must be.
+    pub fn not_run(&mut self, name: &'static str, why: &str) {
+        self.done.push(Step { name, outcome: Outcome::NotRun, time: Duration::ZERO, remark: why.to_owned() });
     }
 
     /// The whole table.
@@ -61,8 +73,8 @@ impl Steps {
     /// When a step failed or could not be run.
     pub fn finish(self) -> Result<()> {
         println!("{}", self.table());
-        let bad: Vec<_> =
-            self.done.iter().filter(|step| !matches!(step.outcome, Outcome::Passed)).map(|step| step.name).collect();
+        let is_bad = |step: &&Step| matches!(step.outcome, Outcome::Failed | Outcome::NotRun);
+        let bad: Vec<_> = self.done.iter().filter(is_bad).map(|step| step.name).collect();
         ensure!(bad.is_empty(), "not passed: {}", bad.join(", "));
         Ok(())
     }
@@ -73,7 +85,8 @@ impl Step {
         let outcome = match self.outcome {
             Outcome::Passed => "ok",
             Outcome::Failed => "FAILED",
-            Outcome::Skipped => "not run",
+            Outcome::NotRun => "not run",
+            Outcome::Skipped => "SKIPPED",
         };
         format!("{:<10} {outcome:<7} {:>8.1} s  {}", self.name, self.time.as_secs_f64(), self.remark)
     }
@@ -148,9 +161,10 @@ mod tests {
         assert!(steps.run("first", || Ok("remark".to_owned())));
         assert!(!steps.run("second", || bail!("broken")));
         assert!(steps.run("third", || Ok(String::new())));
-        steps.skip("fourth", "not possible");
+        steps.not_run("fourth", "not possible");
+        assert!(!steps.try_run("fifth", || bail!("not at hand")));
         let table = steps.table();
-        for text in ["remark", "broken", "third", "not possible"] {
+        for text in ["remark", "broken", "third", "not possible", "SKIPPED", "not at hand"] {
             assert!(table.contains(text), "{table}");
         }
         assert_eq!(steps.finish().unwrap_err().to_string(), "not passed: second, fourth");

@@ -10,45 +10,54 @@ use crate::{tidy, vulkan};
 const GPU_TESTS: &str = "gpu-tests";
 /// Tests that need the default model (98 MB).
 const REAL_MODEL_TESTS: &str = "real-model-tests";
+/// What `generate` is run with to get it.
+const FIRST: &[&str] = &["--device", "host", "--max-tokens", "8", "--raw", "The capital of France is"];
 
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Fail, instead of installing software Vulkan, where no Vulkan driver is present
     #[arg(long)]
     no_install: bool,
-    /// Also run the tests that need the default model, which is fetched (98 MB) unless it is in the cache
+    /// Fail, instead of skipping the tests that need the default model, where it cannot be had
     #[arg(long)]
-    real_model: bool,
+    require_model: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let features = features(arguments)?;
+    let all = features(&[GPU_TESTS, REAL_MODEL_TESTS])?;
     let mut steps = Steps::default();
     steps.run("fmt", || run_command(cargo().args(["fmt", "--all", "--check"])));
     steps.run("tidy", tidy::run);
     steps.run("clippy", || {
-        let mut clippy = cargo();
-        clippy.args(["clippy", "--workspace", "--all-targets", "--features", &features, "--", "-D", "warnings"]);
-        run_command(&mut clippy)
+        run_command(cargo().args(["clippy", "--workspace", "--all-targets", "--features", &all, "--", "-D", "warnings"]))
     });
     steps.run("doc", || {
         run_command(cargo().env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps"]))
     });
-    if steps.run("vulkan", || vulkan::provide(!arguments.no_install)) {
+    let driver = steps.run("vulkan", || vulkan::provide(!arguments.no_install));
+    // The first thing that a newcomer does: it fetches the default model (98 MB), converts it and runs it.
+    let first = || {
+        run_command(cargo().args(["run", "-p", "examples", "--bin", "generate", "--"]).args(FIRST))
+    };
+    let model = if arguments.require_model { steps.run("model", first) } else { steps.try_run("model", first) };
+    if driver {
         // Unit, shader, property, hostile-file, golden, example and documentation tests.
+        let features = if model { all } else { features(&[GPU_TESTS])? };
         steps.run("test", || {
             run_tests(cargo().args(["test", "--workspace", "--no-fail-fast", "--features", &features]))
         });
+        steps.run("benches", || {
+            run_command(cargo().args(["bench", "--profile", "dev", "-p", "doppler-core", "--benches", "--", "--test"]))
+        });
     } else {
-        steps.skip("test", "there is no Vulkan driver");
+        steps.not_run("test", "there is no Vulkan driver");
     }
     steps.finish()
 }
 
-/// The features that switch on the tests, of every package that has them.
-fn features(arguments: &Arguments) -> Result<String> {
+/// The features that switch on tests, of every package that has them.
+fn features(wanted: &[&str]) -> Result<String> {
     let metadata = metadata()?;
-    let wanted = if arguments.real_model { &[GPU_TESTS, REAL_MODEL_TESTS][..] } else { &[GPU_TESTS] };
     let mut features = Vec::new();
     for feature in wanted {
         let having = metadata.with_feature(feature);

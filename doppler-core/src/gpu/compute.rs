@@ -61,8 +61,7 @@ impl Gpu {
     /// The variant for a kernel on this device, noted for reports.
     pub fn choose(&self, kernel: &dyn Kernel) -> Result<Choice, Error> {
         let choice = select(kernel, &self.tier, self.overrides.get(kernel.name()).map(String::as_str))?;
-        let packed = kernel.operands().into_iter().map(|o| o.dtype).find(|d| *d != doppler_rdrr::DType::F32 && *d != doppler_rdrr::DType::U32);
-        let key = packed.map_or(kernel.name().to_owned(), |dtype| format!("{}/{dtype}", kernel.name()));
+        let key = crate::recorder::kernel_key(kernel);
         let mut choices = lock(&self.choices);
         let said = choices.entry(key).or_default();
         let words = format!("{} ({})", choice.variant.name, choice.why);

@@ -1,0 +1,249 @@
+//! The examples as a user runs them: their flags, their JSON, their exit codes and what they leave behind.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A Hugging Face folder of a tiny random Llama; so that nothing is fetched.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../doppler-core/tests/fixtures/llama").join(name)
+}
+
+/// An example, with a cache of its own.
+fn example(binary: &str, cache: &Path) -> Command {
+    let mut command = Command::new(binary);
+    // The first is Linux's, the second Windows', the third macOS'.
+    command.env("XDG_CACHE_HOME", cache).env("LOCALAPPDATA", cache).env("HOME", cache);
+    command
+}
+
+fn generate(cache: &Path) -> Command {
+    example(env!("CARGO_BIN_EXE_generate"), cache)
+}
+
+#[track_caller]
+fn succeed(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert!(status.success(), "{command:?}: {status}\n{}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).unwrap()
+}
+
+/// What it says on stderr when it fails, as it must, without a panic.
+#[track_caller]
+fn fail(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{command:?}\n{}{stderr}", String::from_utf8_lossy(&stdout));
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    stderr
+}
+
+#[track_caller]
+fn json(command: &mut Command) -> Value {
+    let stdout = succeed(command);
+    assert_eq!(stdout.trim().lines().count(), 1, "one object and nothing else: {stdout}");
+    serde_json::from_str(&stdout).unwrap()
+}
+
+#[track_caller]
+fn assert_says(text: &str, words: &[&str]) {
+    words.iter().for_each(|word| assert!(text.contains(word), "{text:?} does not name {word:?}"));
+}
+
+fn convert(input: &Path, out: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_convert"));
+    command.args([input, out]);
+    command
+}
+
+#[test]
+fn generate_keeps_its_json_contract() {
+    let cache = tempfile::tempdir().unwrap();
+    let model = fixture("llama3_scaled");
+    let run = |device: &str| {
+        let mut command = generate(cache.path());
+        command.arg("--model").arg(&model).args(["--device", device, "--raw", "--json", "--temperature", "0"]);
+        command.args(["--top-logits", "5", "--max-tokens", "6", "--ignore-eos", "--kv-dtype", "f32", "The rain in"]);
+        json(&mut command)
+    };
+    let host = run("host");
+    for field in [
+        "model", "adapter", "executor", "kernel_variants", "prompt_ids", "token_ids", "text", "finish_reason", "top_logits",
+        "timings_ms", "prefill_tok_s", "decode_tok_s", "peak_memory_bytes",
+    ] {
+        assert!(!host[field].is_null(), "{field} is missing: {host}");
+    }
+    assert_eq!(host["executor"], "host");
+    assert_eq!(host["finish_reason"], "length");
+    assert_eq!(host["token_ids"].as_array().unwrap().len(), 6);
+    assert_eq!(host["kernel_variants"]["rms_norm"], "host");
+    for timing in ["load", "first_token", "decode", "total"] {
+        assert!(host["timings_ms"][timing].as_f64().unwrap() >= 0.0);
+    }
+    let top = host["top_logits"].as_array().unwrap();
+    assert_eq!(top.len(), 5);
+    assert!(top.windows(2).all(|pair| pair[0][1].as_f64() >= pair[1][1].as_f64()), "{top:?}");
+    // Greedy takes the first of them.
+    assert_eq!(top[0][0], host["token_ids"][0]);
+    let oracle = run("oracle");
+    assert_eq!(oracle["executor"], "oracle");
+    assert_eq!(oracle["token_ids"], host["token_ids"]);
+}
+
+#[test]
+fn generate_streams_text_and_ends_with_timings() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut command = generate(cache.path());
+    command.arg("--model").arg(fixture("llama3_scaled")).args(["--device", "host", "--max-tokens", "4", "Hello"]);
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert!(status.success(), "{stderr}");
+    assert_says(&stderr, &["host on CPU", "load", "first token", "prefill", "decode", "tok/s", "peak memory"]);
+    // Converted once.
+    let converted = |cache: &TempDir| std::fs::read_dir(cache.path().join("doppler")).unwrap().count();
+    if cfg!(target_os = "linux") {
+        assert_eq!(converted(&cache), 1);
+        command.output().unwrap();
+        assert_eq!(converted(&cache), 1);
+    }
+}
+
+#[test]
+fn generate_samples_the_same_for_the_same_seed() {
+    let cache = tempfile::tempdir().unwrap();
+    let run = |seed: &str| {
+        let mut command = generate(cache.path());
+        command.arg("--model").arg(fixture("llama_blocks")).args(["--device", "host", "--json", "--max-tokens", "12"]);
+        command.args(["--temperature", "1.3", "--top-k", "50", "--top-p", "0.98", "--min-p", "0.01"]);
+        command.args(["--repeat-penalty", "1.1", "--ignore-eos", "--seed", seed, "Hello"]);
+        json(&mut command)["token_ids"].clone()
+    };
+    assert_eq!(run("7"), run("7"));
+    assert_ne!(run("7"), run("8"));
+}
+
+#[test]
+fn generate_names_what_is_wrong() {
+    let cache = tempfile::tempdir().unwrap();
+    let with = |arguments: &[&str]| {
+        let mut command = generate(cache.path());
+        command.arg("--device").arg("host").args(arguments);
+        fail(&mut command)
+    };
+    assert_says(&with(&["--model", "no-such-model", "hi"]), &["no-such-model", "smollm2-135m-instruct"]);
+    let model = fixture("llama3_scaled");
+    let model = model.to_str().unwrap();
+    assert_says(&with(&["--model", model, "--max-seq-len", "4", "--raw", "The rain in the mountain"]), &["context of 4"]);
+    assert_says(&with(&["--model", model, "--temperature=-1", "hi"]), &["temperature"]);
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_named() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut command = generate(cache.path());
+    command.arg("--model").arg(fixture("llama3_scaled")).args(["--device", "no-such-adapter", "hi"]);
+    assert_says(&fail(&mut command), &["no-such-adapter", "host"]);
+}
+
+#[test]
+fn convert_inspect_and_verify() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, packed) = (folder.path().join("model.rdrr"), folder.path().join("packed.rdrr"));
+    succeed(&mut convert(&fixture("llama_blocks"), &out));
+    succeed(convert(&fixture("llama_blocks"), &packed).args(["--quantize", "q4_k"]));
+    let inspect = |path: &Path, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_inspect"));
+        command.arg(path).args(arguments);
+        command
+    };
+    let told = json(&mut inspect(&out, &["--verify", "--json", "--context", "64"]));
+    assert_eq!(told["config"]["hidden_size"], 256);
+    assert_eq!(told["verified"], true);
+    assert_eq!(told["memory_bytes"]["context"], 64);
+    assert!(told["tensors"].as_array().unwrap().len() > 10);
+    let types = |told: &Value| -> Vec<String> {
+        told["tensors"].as_array().unwrap().iter().map(|t| t["dtype"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(types(&json(&mut inspect(&packed, &["--json"]))).contains(&"Q4_K".to_owned()));
+    assert_says(&succeed(&mut inspect(&out, &["--tensors"])), &["model.embed_tokens.weight", "shard_00000.bin", "BF16"]);
+    // What is packed still runs.
+    let mut command = generate(folder.path());
+    command.arg("--model").arg(&packed).args(["--device", "host", "--raw", "--max-tokens", "2", "--json", "Hello"]);
+    json(&mut command);
+    // A flipped bit is found, and named with its shard.
+    let shard = out.join("shard_00000.bin");
+    let mut bytes = std::fs::read(&shard).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&shard, bytes).unwrap();
+    assert_says(&fail(&mut inspect(&out, &["--verify"])), &["shard_00000.bin", "corrupt"]);
+}
+
+#[test]
+fn a_failed_conversion_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("model.rdrr");
+    assert_says(&fail(&mut convert(&folder.path().join("missing.gguf"), &out)), &["missing.gguf"]);
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    assert_says(&fail(&mut convert(&empty, &out)), &["config.json"]);
+    std::fs::write(folder.path().join("bad.gguf"), b"GGUF\x03\0\0\0").unwrap();
+    fail(&mut convert(&folder.path().join("bad.gguf"), &out));
+    fail(convert(&fixture("llama_blocks"), &out).args(["--quantize", "q5_k"]));
+    // A disk that refuses the second half: the system's limit on the size of files, its signal ignored.
+    if cfg!(target_os = "linux") {
+        let mut command = Command::new("bash");
+        command.args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "bash", env!("CARGO_BIN_EXE_convert")]);
+        command.arg(fixture("llama_blocks")).arg(&out);
+        assert_says(&fail(&mut command), &["free space"]);
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "only the inputs: {left:?}");
+    // What is there is not overwritten.
+    std::fs::write(empty.join("precious"), "").unwrap();
+    assert_says(&fail(&mut convert(&fixture("llama_blocks"), &empty)), &["exists"]);
+}
+
+#[test]
+fn chat_keeps_the_conversation() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut command = example(env!("CARGO_BIN_EXE_chat"), cache.path());
+    command.arg("--model").arg(fixture("llama3_scaled")).args(["--device", "host", "--max-tokens", "3"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all("Hello\n\nAnd then?\n".as_bytes()).unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    // Two answers, the empty line, and the end of the input.
+    assert_eq!(String::from_utf8_lossy(&stdout).matches("> ").count(), 4);
+}
+
+#[test]
+fn selftest_is_green_on_the_host() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_selftest"));
+    let told = json(command.args(["--device", "host", "--json"]));
+    assert_eq!(told["missed"], 0);
+    assert!(told["results"].as_array().unwrap().len() >= 13);
+}
+
+#[test]
+fn every_example_has_help() {
+    for binary in [
+        env!("CARGO_BIN_EXE_generate"), env!("CARGO_BIN_EXE_chat"), env!("CARGO_BIN_EXE_convert"),
+        env!("CARGO_BIN_EXE_inspect"), env!("CARGO_BIN_EXE_selftest"),
+    ] {
+        assert_says(&succeed(Command::new(binary).arg("--help")), &["Usage:", "--help"]);
+    }
+}
+
+/// The whole path of the README with the default model, from the cache or its sources.
+#[test]
+#[cfg(feature = "real-model-tests")]
+fn the_default_model_answers() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_generate"));
+    command.args(["--device", "host", "--raw", "--json", "--max-tokens", "8", "The capital of France is"]);
+    let told = json(&mut command);
+    assert_eq!(told["prompt_ids"], serde_json::json!([504, 3575, 282, 4649, 314]));
+    assert_eq!(told["text"], " Paris.\n\nThe answer is:");
+}
