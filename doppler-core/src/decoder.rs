@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use doppler_kernels::{Add, ArgMax, Attention, AttentionReduce, AttentionSplit, Embed, GatedActivation, KvWrite, RmsNorm, Rope};
+use doppler_kernels::{
+    Add, ArgMax, Attention, AttentionReduce, AttentionSplit, Embed, GatedActivation, KvWrite, RmsNorm, Rope,
+};
 use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::kv_cache::KvCache;
@@ -140,16 +142,20 @@ impl Decoder {
             layer.down_proj.record(r, rows, &s.activated, &s.branch)?;
             r.record(add(), &[&s.residual, &s.branch, &s.hidden])?;
         }
-        let logits = if logit_rows > 0 {
-            Some(self.head(device, r, rows, logit_rows, &s.hidden, next)?)
-        } else {
-            None
-        };
+        let logits = if logit_rows > 0 { Some(self.head(device, r, rows, logit_rows, &s.hidden, next)?) } else { None };
         Ok(Forward { recording: device.compile(recorder)?, ids, logits })
     }
 
     /// Final norm and output head of the last rows, and the likeliest token after the very last.
-    fn head(&self, device: &Device, r: &mut Recorder, rows: usize, logit_rows: usize, hidden: &Tensor, next: &Tensor) -> Result<Tensor, Error> {
+    fn head(
+        &self,
+        device: &Device,
+        r: &mut Recorder,
+        rows: usize,
+        logit_rows: usize,
+        hidden: &Tensor,
+        next: &Tensor,
+    ) -> Result<Tensor, Error> {
         let c = &self.config;
         let alloc = |label, cols| device.alloc(label, &[logit_rows, cols], DType::F32);
         let last = alloc("last_hidden", c.hidden_size)?;
@@ -161,7 +167,15 @@ impl Decoder {
             let picked = device.alloc("picked_rows", &[count], DType::U32)?;
             device.write(&picked, bytemuck::cast_slice(&(first..first + count as u32).collect::<Vec<_>>()))?;
             let cols = table.len() / table_rows;
-            let rows = Embed { rows: count, hidden_size: cols, vocab_start: 0, vocab_rows: table_rows, vocab_size: table_rows, weight: DType::F32, scale: 1.0 };
+            let rows = Embed {
+                rows: count,
+                hidden_size: cols,
+                vocab_start: 0,
+                vocab_rows: table_rows,
+                vocab_size: table_rows,
+                weight: DType::F32,
+                scale: 1.0,
+            };
             r.record(rows, &[&picked, table, out])
         };
         if logit_rows == rows {
@@ -182,7 +196,14 @@ impl Decoder {
     }
 
     /// One row on a GPU splits the context over workgroups; otherwise each row and head is one piece of work.
-    fn attention(&self, device: &Device, r: &mut Recorder, rows: usize, cache: &KvCache, operands: &[&Tensor; 5]) -> Result<(), Error> {
+    fn attention(
+        &self,
+        device: &Device,
+        r: &mut Recorder,
+        rows: usize,
+        cache: &KvCache,
+        operands: &[&Tensor; 5],
+    ) -> Result<(), Error> {
         let c = &self.config;
         let attention = Attention {
             rows,
@@ -201,7 +222,8 @@ impl Decoder {
             return r.record(attention, operands);
         }
         let [q, keys, values, start, y] = operands;
-        let partials = device.alloc("attention_partials", &[rows, c.num_attention_heads, splits, c.head_dim + 2], DType::F32)?;
+        let partials =
+            device.alloc("attention_partials", &[rows, c.num_attention_heads, splits, c.head_dim + 2], DType::F32)?;
         let reduce = AttentionReduce { rows, num_attention_heads: c.num_attention_heads, head_dim: c.head_dim, splits };
         r.record(AttentionSplit { attention, splits }, &[q, keys, values, start, &partials])?;
         r.record(reduce, &[&partials, y])

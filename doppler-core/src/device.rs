@@ -236,7 +236,13 @@ impl Device {
     }
 
     /// A tensor over a piece of a mapped model: uploaded on a GPU, used in place on the CPU.
-    pub(crate) fn weight(&self, label: &str, shape: &[usize], dtype: DType, piece: MappedPiece) -> Result<Tensor, Error> {
+    pub(crate) fn weight(
+        &self,
+        label: &str,
+        shape: &[usize],
+        dtype: DType,
+        piece: MappedPiece,
+    ) -> Result<Tensor, Error> {
         let storage = match &self.0.executor {
             Executor::Gpu(gpu) => {
                 let buffer = gpu.alloc(label, piece.bytes.len() as u64, false)?;
@@ -309,7 +315,11 @@ impl Device {
     }
 
     /// Runs a recording and starts to read the first elements of `read`. Does not wait for a GPU.
-    pub(crate) fn submit(&self, recording: &Recording, read: Option<(&Tensor, usize)>) -> Result<Option<Pending>, Error> {
+    pub(crate) fn submit(
+        &self,
+        recording: &Recording,
+        read: Option<(&Tensor, usize)>,
+    ) -> Result<Option<Pending>, Error> {
         let sized = read.map(|(tensor, elements)| (tensor, elements * tensor.dtype().block_bytes()));
         match &self.0.executor {
             Executor::Gpu(gpu) => {

@@ -5,7 +5,9 @@
 #[non_exhaustive]
 pub enum Error {
     /// No adapter fits the request.
-    #[error("no GPU adapter for `{wanted}`; found: {found}; install a Vulkan, Metal or Direct3D 12 driver, or choose `host`")]
+    #[error(
+        "no GPU adapter for `{wanted}`; found: {found}; install a Vulkan, Metal or Direct3D 12 driver, or choose `host`"
+    )]
     NoAdapter {
         /// What was asked for.
         wanted: String,
@@ -56,7 +58,9 @@ pub enum Error {
         limit: u64,
     },
     /// The driver reported an error that the SDK did not expect.
-    #[error("the driver of `{adapter}` reports: {message}; please report this with the adapter's name and driver version")]
+    #[error(
+        "the driver of `{adapter}` reports: {message}; please report this with the adapter's name and driver version"
+    )]
     Gpu {
         /// The adapter.
         adapter: String,
@@ -112,7 +116,9 @@ pub enum Error {
         label: String,
     },
     /// A weight whose shape the configuration contradicts.
-    #[error("tensor `{name}` has shape {actual:?}, the model's configuration wants {expected:?}; convert the model again")]
+    #[error(
+        "tensor `{name}` has shape {actual:?}, the model's configuration wants {expected:?}; convert the model again"
+    )]
     WeightShape {
         /// The tensor.
         name: String,
@@ -122,7 +128,9 @@ pub enum Error {
         expected: Vec<usize>,
     },
     /// A weight's rows have unused bytes between them.
-    #[error("tensor `{name}` has rows of {actual} bytes, expected {expected} without padding; convert the model again with this version")]
+    #[error(
+        "tensor `{name}` has rows of {actual} bytes, expected {expected} without padding; convert the model again with this version"
+    )]
     PaddedRows {
         /// The tensor.
         name: String,
@@ -138,7 +146,9 @@ pub enum Error {
         dtype: doppler_rdrr::DType,
     },
     /// Nothing to continue from.
-    #[error("the prompt has no tokens; give at least one (a tokenizer without a BOS token makes none of an empty text)")]
+    #[error(
+        "the prompt has no tokens; give at least one (a tokenizer without a BOS token makes none of an empty text)"
+    )]
     EmptyPrompt,
     /// A token that the vocabulary does not have.
     #[error("token {id} is outside the vocabulary of {vocab_size}; tokenize with this model's own tokenizer")]
@@ -149,7 +159,9 @@ pub enum Error {
         vocab_size: usize,
     },
     /// More tokens than the context holds.
-    #[error("{wanted} tokens do not fit the context of {max_seq_len}; shorten the prompt or raise `max_seq_len` (the model allows {allowed})")]
+    #[error(
+        "{wanted} tokens do not fit the context of {max_seq_len}; shorten the prompt or raise `max_seq_len` (the model allows {allowed})"
+    )]
     ContextFull {
         /// Tokens in the cache and to come.
         wanted: usize,
@@ -265,7 +277,9 @@ pub enum Error {
         instructions: u64,
     },
     /// A template that prints without end.
-    #[error("the chat template printed more than {limit} bytes; shorten the messages or give the prompt as plain text (`--raw`)")]
+    #[error(
+        "the chat template printed more than {limit} bytes; shorten the messages or give the prompt as plain text (`--raw`)"
+    )]
     TemplateOutput {
         /// The most that is taken.
         limit: usize,

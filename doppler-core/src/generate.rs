@@ -25,7 +25,13 @@ pub struct GenerateOptions {
 impl Default for GenerateOptions {
     /// Greedy, up to 256 tokens, until the model ends.
     fn default() -> Self {
-        GenerateOptions { max_tokens: 256, sampler: Sampler::greedy(), stop: Vec::new(), stop_ids: Vec::new(), ignore_eos: false }
+        GenerateOptions {
+            max_tokens: 256,
+            sampler: Sampler::greedy(),
+            stop: Vec::new(),
+            stop_ids: Vec::new(),
+            ignore_eos: false,
+        }
     }
 }
 
@@ -295,7 +301,8 @@ mod tests {
     #[test]
     fn ends_where_the_model_ends_with_whole_characters() {
         for sampler in [Sampler::greedy(), Sampler::new(1).temperature(0.8)] {
-            let (text, ids, reason) = run(&mut Scripted::new("é 東🦀"), GenerateOptions { sampler, ..Default::default() });
+            let (text, ids, reason) =
+                run(&mut Scripted::new("é 東🦀"), GenerateOptions { sampler, ..Default::default() });
             assert_eq!((text.as_str(), reason), ("é 東🦀", Some(FinishReason::Eos)));
             assert_eq!(ids.len(), "é 東🦀".len() + 1);
         }
@@ -329,7 +336,8 @@ mod tests {
         pipeline.forwarded = 0;
         pipeline.prompt_len = 4;
         let prompt = [1, 2, 97, 9];
-        let stream = generate(&mut pipeline, &tokenizer, &prompt, GenerateOptions { max_tokens: 1, ..Default::default() });
+        let stream =
+            generate(&mut pipeline, &tokenizer, &prompt, GenerateOptions { max_tokens: 1, ..Default::default() });
         assert_eq!(pollster::block_on(stream.collect::<Vec<_>>()).len(), 1);
         assert_eq!(pipeline.forwarded, 1, "only the new token");
     }
@@ -337,7 +345,9 @@ mod tests {
     #[test]
     fn an_empty_prompt_is_an_error() {
         let (mut pipeline, tokenizer) = (Scripted::new(""), bytes_tokenizer());
-        let results = pollster::block_on(generate(&mut pipeline, &tokenizer, &[], GenerateOptions::default()).collect::<Vec<_>>());
+        let results = pollster::block_on(
+            generate(&mut pipeline, &tokenizer, &[], GenerateOptions::default()).collect::<Vec<_>>(),
+        );
         assert!(matches!(results[..], [Err(Error::EmptyPrompt)]));
     }
 }

@@ -1,9 +1,9 @@
 //! The CPU executor: each step through [`doppler_kernels::Kernel::host`], weights straight from the memory map.
 
+use crate::Error;
 use crate::device::only_read;
 use crate::recorder::Step;
 use crate::tensor::{Storage, read, write};
-use crate::Error;
 
 /// Bytes in words, for alignment.
 pub(crate) fn words(bytes: &[u8]) -> Vec<u32> {

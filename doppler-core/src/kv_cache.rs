@@ -20,7 +20,13 @@ pub(crate) struct KvCache {
 
 impl KvCache {
     /// A cache that holds at least `positions`, at most `max_seq_len`.
-    pub fn new(device: &Device, config: &ModelConfig, dtype: DType, positions: usize, max_seq_len: usize) -> Result<KvCache, Error> {
+    pub fn new(
+        device: &Device,
+        config: &ModelConfig,
+        dtype: DType,
+        positions: usize,
+        max_seq_len: usize,
+    ) -> Result<KvCache, Error> {
         let capacity = positions.next_multiple_of(STEP).min(max_seq_len);
         let shape = [capacity, config.num_key_value_heads, config.head_dim];
         let layers = (0..config.num_hidden_layers)
@@ -35,7 +41,14 @@ impl KvCache {
     }
 
     /// A larger cache with the first `used` positions of this one: at least `positions`, doubled while that fits.
-    pub fn grown(&self, device: &Device, config: &ModelConfig, positions: usize, used: usize, max_seq_len: usize) -> Result<KvCache, Error> {
+    pub fn grown(
+        &self,
+        device: &Device,
+        config: &ModelConfig,
+        positions: usize,
+        used: usize,
+        max_seq_len: usize,
+    ) -> Result<KvCache, Error> {
         let wanted = positions.max(self.capacity.saturating_mul(2).min(max_seq_len));
         let grown = KvCache::new(device, config, self.dtype, wanted, max_seq_len)?;
         for ((old_k, old_v), (k, v)) in self.layers.iter().zip(&grown.layers) {

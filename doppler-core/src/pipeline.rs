@@ -401,6 +401,7 @@ impl Pipeline for DecoderPipeline {
 
 /// The index of the largest value; the lowest wins ties.
 pub(crate) fn argmax(values: &[f32]) -> u32 {
-    let best = values.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, &v)| if v > best.1 { (i, v) } else { best });
+    let best =
+        values.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, &v)| if v > best.1 { (i, v) } else { best });
     best.0 as u32
 }

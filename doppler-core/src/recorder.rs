@@ -43,7 +43,11 @@ impl Recorder {
     pub fn record(&mut self, kernel: impl Kernel + 'static, operands: &[&Tensor]) -> Result<(), Error> {
         let expected = kernel.operands();
         if expected.len() != operands.len() {
-            return Err(Error::OperandCount { kernel: kernel.name(), expected: expected.len(), actual: operands.len() });
+            return Err(Error::OperandCount {
+                kernel: kernel.name(),
+                expected: expected.len(),
+                actual: operands.len(),
+            });
         }
         for (i, (wanted, tensor)) in expected.iter().zip(operands).enumerate() {
             let same_size = wanted.len() == tensor.len()

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use doppler_rdrr::{Model, TensorEntry};
 use doppler_rdrr::DType;
+use doppler_rdrr::{Model, TensorEntry};
 
 use crate::gpu::PooledBuffer;
 

@@ -1,6 +1,7 @@
 //! Tiny random models against the logits and tokens of Hugging Face transformers in fp32, on every executor.
 //!
 //! `cargo xtask golden llama` makes the fixtures.
+#![allow(clippy::unwrap_used)] // clippy knows tests, not the functions that they call
 
 use std::path::{Path, PathBuf};
 
@@ -56,7 +57,9 @@ async fn check_model(options: &DeviceOptions, model: &Path, expected: &Value, fi
             let off = (actual - wanted).abs();
             assert!(off <= TOLERANCE, "{what}: logit {id} is {actual}, not {wanted}");
         }
-        for (step, (id, margin)) in ids(&case["greedy_ids"]).into_iter().zip(floats(&case["greedy_margins"])).enumerate() {
+        for (step, (id, margin)) in
+            ids(&case["greedy_ids"]).into_iter().zip(floats(&case["greedy_margins"])).enumerate()
+        {
             let actual = pipeline.greedy().await.unwrap();
             if actual != id {
                 assert!(margin <= 2.0 * TOLERANCE, "{what}: token {step} is {actual}, not {id}");

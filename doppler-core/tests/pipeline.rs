@@ -1,4 +1,5 @@
 //! How a pipeline behaves when things go wrong or stop halfway: typed errors that name the thing, and a state that goes on.
+#![allow(clippy::unwrap_used)] // clippy knows tests, not the functions that they call
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -180,7 +181,8 @@ fn sampling_is_the_same_for_the_same_seed() {
 #[test]
 fn broken_models_are_named() {
     use rdrr::Error as E;
-    let missing = broken(|path| edit_manifest(path, |m| drop(m["tensors"].as_object_mut().unwrap().remove("model.norm.weight"))));
+    let missing =
+        broken(|path| edit_manifest(path, |m| drop(m["tensors"].as_object_mut().unwrap().remove("model.norm.weight"))));
     assert!(matches!(missing, Error::Rdrr(_)), "{missing}");
     let (_folder, path) = model();
     fs::remove_file(path.join("tokenizer.json")).unwrap();

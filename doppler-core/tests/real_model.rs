@@ -2,6 +2,7 @@
 //!
 //! Needs the model (98 MB), from the cache or its Python package; hence behind the feature `real-model-tests`.
 #![cfg(feature = "real-model-tests")]
+#![allow(clippy::unwrap_used)] // clippy knows tests, not the functions that they call
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -11,7 +12,8 @@ use doppler_core::{DeviceChoice, DeviceOptions, models};
 use serde_json::Value;
 
 static MODEL: LazyLock<PathBuf> = LazyLock::new(|| {
-    models::locate("smollm2-135m-instruct", None, |_| {}).expect("the model: in the cache or through its Python package")
+    models::locate("smollm2-135m-instruct", None, |_| {})
+        .expect("the model: in the cache or through its Python package")
 });
 
 static REFERENCE: LazyLock<Value> = LazyLock::new(|| {
@@ -72,7 +74,12 @@ fn check(options: DeviceOptions, kv_dtype: DType, tolerance: f32, tokens: usize)
             for (step, (expected, margin)) in case.greedy.iter().take(tokens).enumerate() {
                 let id = pipeline.greedy().await.unwrap();
                 if id != *expected {
-                    assert!(*margin <= tolerance, "{:?}: {}: token {step} is {id}, not {expected}", options.choice, case.prompt);
+                    assert!(
+                        *margin <= tolerance,
+                        "{:?}: {}: token {step} is {id}, not {expected}",
+                        options.choice,
+                        case.prompt
+                    );
                     break;
                 }
             }
@@ -106,5 +113,10 @@ fn gpu() {
     check(named.clone(), DType::F32, F32_CACHE, tokens);
     check(named.clone(), DType::F16, F16_CACHE, tokens);
     // As the smallest WebGPU device would run it, with tensors split over bindings of 8 MiB.
-    check(DeviceOptions { webgpu_limits: true, max_binding_bytes: Some(8 << 20), ..named }, DType::F16, F16_CACHE, tokens.min(8));
+    check(
+        DeviceOptions { webgpu_limits: true, max_binding_bytes: Some(8 << 20), ..named },
+        DType::F16,
+        F16_CACHE,
+        tokens.min(8),
+    );
 }

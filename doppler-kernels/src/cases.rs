@@ -169,8 +169,7 @@ impl Tolerance {
                 continue;
             }
             let miss = (a - e).abs();
-            // Written so that NaN fails.
-            if !(miss <= self.atol + self.rtol * e.abs()) {
+            if miss.is_nan() || miss > self.atol + self.rtol * e.abs() {
                 return Err(format!("element {i} is {a}, expected {e} (off by {miss:.3e})"));
             }
             error += miss * miss;

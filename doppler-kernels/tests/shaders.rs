@@ -17,10 +17,10 @@ fn every_variant(check: impl Fn(&dyn Kernel, &Variant) -> Result<(), String>) {
             let webgpu = doppler_kernels::Tier::WEBGPU;
             assert_eq!(webgpu.lacks(&last.needs), None, "{}: the last variant must be portable", entry.name);
             for variant in variants {
-                if seen.insert((variant.source(), case.kernel.operands().len())) {
-                    if let Err(miss) = check(case.kernel.as_ref(), &variant) {
-                        misses.push(format!("{}/{}: {miss}\n  {:?}", entry.name, variant.name, case.kernel));
-                    }
+                if seen.insert((variant.source(), case.kernel.operands().len()))
+                    && let Err(miss) = check(case.kernel.as_ref(), &variant)
+                {
+                    misses.push(format!("{}/{}: {miss}\n  {:?}", entry.name, variant.name, case.kernel));
                 }
             }
         }

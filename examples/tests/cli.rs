@@ -71,8 +71,19 @@ fn generate_keeps_its_json_contract() {
     };
     let host = run("host");
     for field in [
-        "model", "adapter", "executor", "kernel_variants", "prompt_ids", "token_ids", "text", "finish_reason", "top_logits",
-        "timings_ms", "prefill_tok_s", "decode_tok_s", "peak_memory_bytes",
+        "model",
+        "adapter",
+        "executor",
+        "kernel_variants",
+        "prompt_ids",
+        "token_ids",
+        "text",
+        "finish_reason",
+        "top_logits",
+        "timings_ms",
+        "prefill_tok_s",
+        "decode_tok_s",
+        "peak_memory_bytes",
     ] {
         assert!(!host[field].is_null(), "{field} is missing: {host}");
     }
@@ -136,7 +147,10 @@ fn generate_names_what_is_wrong() {
     assert_says(&with(&["--model", "no-such-model", "hi"]), &["no-such-model", "smollm2-135m-instruct"]);
     let model = fixture("llama3_scaled");
     let model = model.to_str().unwrap();
-    assert_says(&with(&["--model", model, "--max-seq-len", "4", "--raw", "The rain in the mountain"]), &["context of 4"]);
+    assert_says(
+        &with(&["--model", model, "--max-seq-len", "4", "--raw", "The rain in the mountain"]),
+        &["context of 4"],
+    );
     assert_says(&with(&["--model", model, "--temperature=-1", "hi"]), &["temperature"]);
 }
 
@@ -168,7 +182,10 @@ fn convert_inspect_and_verify() {
         told["tensors"].as_array().unwrap().iter().map(|t| t["dtype"].as_str().unwrap().to_owned()).collect()
     };
     assert!(types(&json(&mut inspect(&packed, &["--json"]))).contains(&"Q4_K".to_owned()));
-    assert_says(&succeed(&mut inspect(&out, &["--tensors"])), &["model.embed_tokens.weight", "shard_00000.bin", "BF16"]);
+    assert_says(
+        &succeed(&mut inspect(&out, &["--tensors"])),
+        &["model.embed_tokens.weight", "shard_00000.bin", "BF16"],
+    );
     // What is packed still runs.
     let mut command = generate(folder.path());
     command.arg("--model").arg(&packed).args(["--device", "host", "--raw", "--max-tokens", "2", "--json", "Hello"]);
@@ -230,8 +247,11 @@ fn selftest_is_green_on_the_host() {
 #[test]
 fn every_example_has_help() {
     for binary in [
-        env!("CARGO_BIN_EXE_generate"), env!("CARGO_BIN_EXE_chat"), env!("CARGO_BIN_EXE_convert"),
-        env!("CARGO_BIN_EXE_inspect"), env!("CARGO_BIN_EXE_selftest"),
+        env!("CARGO_BIN_EXE_generate"),
+        env!("CARGO_BIN_EXE_chat"),
+        env!("CARGO_BIN_EXE_convert"),
+        env!("CARGO_BIN_EXE_inspect"),
+        env!("CARGO_BIN_EXE_selftest"),
     ] {
         assert_says(&succeed(Command::new(binary).arg("--help")), &["Usage:", "--help"]);
     }

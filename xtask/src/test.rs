@@ -29,16 +29,23 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     steps.run("fmt", || run_command(cargo().args(["fmt", "--all", "--check"])));
     steps.run("tidy", tidy::run);
     steps.run("clippy", || {
-        run_command(cargo().args(["clippy", "--workspace", "--all-targets", "--features", &all, "--", "-D", "warnings"]))
+        run_command(cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            &all,
+            "--",
+            "-D",
+            "warnings",
+        ]))
     });
     steps.run("doc", || {
         run_command(cargo().env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps"]))
     });
     let driver = steps.run("vulkan", || vulkan::provide(!arguments.no_install));
     // The first thing that a newcomer does: it fetches the default model (98 MB), converts it and runs it.
-    let first = || {
-        run_command(cargo().args(["run", "-p", "examples", "--bin", "generate", "--"]).args(FIRST))
-    };
+    let first = || run_command(cargo().args(["run", "-p", "examples", "--bin", "generate", "--"]).args(FIRST));
     let model = if arguments.require_model { steps.run("model", first) } else { steps.try_run("model", first) };
     if driver {
         // Unit, shader, property, hostile-file, golden, example and documentation tests.

@@ -267,7 +267,12 @@ mod tests {
         assert!(again.is_ok() && phases.is_empty());
         // Changed since: hashed again, and no longer taken.
         fs::write(&path, "HELLO").unwrap();
-        File::options().write(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(9)).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(std::time::UNIX_EPOCH + Duration::from_secs(9))
+            .unwrap();
         assert!(matches!(run(folder.path(), true).0, Err(Error::NotCached { .. })));
     }
 

@@ -146,7 +146,9 @@ mod tests {
     fn ids_and_paths() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(resolve(dir.path().to_str().unwrap()).unwrap(), Model::Path(dir.path().to_owned()));
-        assert!(matches!(resolve("SmolLM2-135M-Instruct").unwrap(), Model::Entry(e) if e.id == "smollm2-135m-instruct"));
+        assert!(
+            matches!(resolve("SmolLM2-135M-Instruct").unwrap(), Model::Entry(e) if e.id == "smollm2-135m-instruct")
+        );
         for unknown in ["", "gpt-5", "no/such/file.gguf"] {
             let error = resolve(unknown).unwrap_err();
             assert!(error.to_string().contains("gemma-3-270m"), "{error}");

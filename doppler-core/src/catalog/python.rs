@@ -225,7 +225,8 @@ mod tests {
     fn the_last_words_of_pip() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        fs::write(&log, "WARNING: retrying\nERROR: No matching distribution found for tiny==1\n\n[notice] new pip\n").unwrap();
+        fs::write(&log, "WARNING: retrying\nERROR: No matching distribution found for tiny==1\n\n[notice] new pip\n")
+            .unwrap();
         assert_eq!(last_line(&log), "ERROR: No matching distribution found for tiny==1");
         assert_eq!(last_line(&folder.path().join("none")), "");
     }

@@ -51,7 +51,8 @@ impl Gpu {
                 params_buffers.entry(params.clone()).or_insert_with(|| self.uniform(&params)) as &wgpu::Buffer
             });
             let buffers = step.operands.iter().map(gpu_buffer).collect::<Result<Vec<_>, _>>()?;
-            let bindings = self.bind(&pipeline.layout, buffers.into_iter().chain(uniform).map(wgpu::Buffer::as_entire_binding));
+            let bindings =
+                self.bind(&pipeline.layout, buffers.into_iter().chain(uniform).map(wgpu::Buffer::as_entire_binding));
             prepared.push(GpuStep { pipeline, bindings, workgroups });
         }
         self.check()?;
@@ -71,7 +72,11 @@ impl Gpu {
         Ok(choice)
     }
 
-    pub(super) fn pipeline(&self, kernel: &dyn Kernel, variant: &doppler_kernels::Variant) -> Result<Arc<ComputePipeline>, Error> {
+    pub(super) fn pipeline(
+        &self,
+        kernel: &dyn Kernel,
+        variant: &doppler_kernels::Variant,
+    ) -> Result<Arc<ComputePipeline>, Error> {
         let source = variant.source();
         if let Some(known) = lock(&self.pipelines).get(&source) {
             return Ok(known.clone());
@@ -95,7 +100,10 @@ impl Gpu {
             module: &module,
             entry_point: Some("main"),
             // Zeroing workgroup memory costs seconds of compile time on software drivers; our shaders initialise it.
-            compilation_options: wgpu::PipelineCompilationOptions { constants: &[], zero_initialize_workgroup_memory: false },
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &[],
+                zero_initialize_workgroup_memory: false,
+            },
             cache: None,
         });
         if let Some(error) = pollster::block_on(scope.pop()) {
@@ -132,7 +140,8 @@ impl Gpu {
     /// A buffer with contents. Not wgpu's `create_buffer_init`, which panics when the device is lost.
     pub(super) fn filled(&self, label: &str, contents: &[u8], usage: wgpu::BufferUsages) -> wgpu::Buffer {
         let (label, size, usage) = (Some(label), contents.len() as u64, usage | wgpu::BufferUsages::COPY_DST);
-        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false });
+        let buffer =
+            self.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false });
         self.queue.write_buffer(&buffer, 0, contents);
         buffer
     }
@@ -142,10 +151,8 @@ impl Gpu {
         layout: &wgpu::BindGroupLayout,
         resources: impl Iterator<Item = wgpu::BindingResource<'a>>,
     ) -> wgpu::BindGroup {
-        let entries: Vec<_> = resources
-            .enumerate()
-            .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
-            .collect();
+        let entries: Vec<_> =
+            resources.enumerate().map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource }).collect();
         self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
     }
 

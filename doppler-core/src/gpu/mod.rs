@@ -15,8 +15,8 @@ use doppler_kernels::Tier;
 pub use adapter::AdapterReport;
 use adapter::{Failure, Opened};
 pub(crate) use compute::GpuStep;
-pub(crate) use pool::{PooledBuffer, lock};
 use pool::{Pool, size_class};
+pub(crate) use pool::{PooledBuffer, lock};
 pub(crate) use readback::Readback;
 
 use crate::tensor::MappedPiece;

@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(size_class(257), 512);
         for bytes in [1000, 123_456, 98_362_432, 1 << 31] {
             let class = size_class(bytes);
-            assert!(class >= bytes && class <= bytes + bytes / 8 + 256 && class % 256 == 0);
+            assert!(class >= bytes && class <= bytes + bytes / 8 + 256 && class.is_multiple_of(256));
             assert_eq!(size_class(class), class);
         }
     }

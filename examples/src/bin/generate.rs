@@ -50,7 +50,8 @@ async fn run(args: Args) -> Result<()> {
     } else {
         tokenizer.encode(&pipeline.chat(&[Message::user(&args.prompt)])?, false)?
     };
-    let top_logits = if args.top_logits > 0 { top_logits(&mut pipeline, &prompt, args.top_logits).await? } else { vec![] };
+    let top_logits =
+        if args.top_logits > 0 { top_logits(&mut pipeline, &prompt, args.top_logits).await? } else { vec![] };
 
     let (sampler, max_tokens, ignore_eos) = (args.sampling.sampler(), args.max_tokens, args.ignore_eos);
     let options = GenerateOptions { max_tokens, sampler, ignore_eos, ..GenerateOptions::default() };
@@ -94,7 +95,11 @@ async fn run(args: Args) -> Result<()> {
         top_logits.iter().for_each(|pair| eprintln!("logit {pair}"));
         eprintln!(
             "load {:.0} ms, first token {:.0} ms, prefill {prefill_tok_s:.1} tok/s ({} tokens), decode {decode_tok_s:.1} tok/s ({} tokens), peak memory {:.0} MB",
-            ms(load), ms(first), prompt.len(), ids.len(), peak as f64 / 1e6,
+            ms(load),
+            ms(first),
+            prompt.len(),
+            ids.len(),
+            peak as f64 / 1e6,
         );
     }
     Ok(())

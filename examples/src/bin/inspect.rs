@@ -7,8 +7,8 @@ use anyhow::Result;
 use clap::Parser;
 use doppler_core::MemoryPlan;
 use doppler_core::prelude::*;
-use doppler_core::rdrr::convert::Source;
 use doppler_core::rdrr::ModelConfig;
+use doppler_core::rdrr::convert::Source;
 use examples::{progress_bar, show};
 use serde_json::{Value, json};
 
@@ -49,8 +49,11 @@ fn rdrr(args: &Args) -> Result<()> {
     let manifest = model.manifest();
     let context = args.context.unwrap_or(model.config().max_position_embeddings.min(4096));
     let plan = MemoryPlan::new(&model, context, DType::F16, 512);
-    let shards: Vec<Value> =
-        manifest.shards().iter().map(|s| json!({ "filename": s.filename, "size": s.size, "digest": s.digest.to_string() })).collect();
+    let shards: Vec<Value> = manifest
+        .shards()
+        .iter()
+        .map(|s| json!({ "filename": s.filename, "size": s.size, "digest": s.digest.to_string() }))
+        .collect();
     let memory = json!({
         "context": context, "weights": plan.weights, "kv_cache_f16": plan.kv_cache, "activations": plan.scratch, "total": plan.total(),
     });
@@ -62,7 +65,7 @@ fn rdrr(args: &Args) -> Result<()> {
 fn source(args: &Args, path: &Path) -> Result<()> {
     anyhow::ensure!(!args.verify, "only an RDRR folder has digests to verify; convert {} first", path.display());
     let source = Source::open(path)?;
-    let rows = source.weights().iter().map(|w| (w.name.clone(), w.dtype, w.shape.clone(), w.num_bytes() as u64)).collect();
+    let rows = source.weights().iter().map(|w| (w.name.clone(), w.dtype, w.shape.clone(), w.num_bytes())).collect();
     print(args, source.config(), rows, json!({ "format": source.format(), "note": "convert it to run it" }))
 }
 
@@ -84,7 +87,9 @@ fn print(args: &Args, config: &ModelConfig, rows: Vec<Row>, mut extra: Value) ->
         for (name, value) in object.as_object().into_iter().flatten() {
             match value {
                 Value::Array(items) if name == "shards" => items.iter().for_each(|s| println!("{name:<28} {s}")),
-                Value::Object(fields) => fields.iter().for_each(|(field, v)| println!("{:<28} {v}", format!("{name}.{field}"))),
+                Value::Object(fields) => {
+                    fields.iter().for_each(|(field, v)| println!("{:<28} {v}", format!("{name}.{field}")))
+                }
                 value => println!("{name:<28} {value}"),
             }
         }
@@ -95,7 +100,9 @@ fn print(args: &Args, config: &ModelConfig, rows: Vec<Row>, mut extra: Value) ->
     }
     if args.tensors {
         println!("\n{:<52} {:<6} {:<16} {:>12}", "tensor", "dtype", "shape", "bytes");
-        rows.iter().for_each(|(name, dtype, shape, bytes)| println!("{name:<52} {dtype:<6} {:<16} {bytes:>12}", format!("{shape:?}")));
+        rows.iter().for_each(|(name, dtype, shape, bytes)| {
+            println!("{name:<52} {dtype:<6} {:<16} {bytes:>12}", format!("{shape:?}"))
+        });
     }
     Ok(())
 }

@@ -53,7 +53,9 @@ fn main() -> anyhow::Result<()> {
             };
             println!("{:<20} {:<28} {:>6}  {result}", r.kernel, r.variant, r.cases);
         }
-        for (kernel, misses) in results.iter().filter(|r| !r.passed()).map(|r| (r.kernel, &r.misses)).collect::<BTreeMap<_, _>>() {
+        for (kernel, misses) in
+            results.iter().filter(|r| !r.passed()).map(|r| (r.kernel, &r.misses)).collect::<BTreeMap<_, _>>()
+        {
             misses.iter().take(5).for_each(|miss| println!("{kernel}: {miss}"));
         }
         println!("{cases} cases, {missed} variants missed");
