@@ -44,6 +44,7 @@ pub mod stop;
 mod strftime;
 mod tensor;
 pub mod text;
+mod timing;
 mod weights;
 
 pub use doppler_kernels as kernels;
@@ -57,8 +58,9 @@ pub use gpu::AdapterReport;
 pub use pipeline::{DecoderPipeline, Logits, Pipeline, PipelineBuilder};
 pub use plan::MemoryPlan;
 pub use recorder::{Recorder, Recording, Step};
-pub use selftest::{SelfTest, selftest, selftest_cases, selftest_kernel, time_case};
+pub use selftest::{SelfTest, selftest, selftest_cases, selftest_kernel};
 pub use tensor::Tensor;
+pub use timing::{Timer, case_timers, time_case};
 
 /// What most programs need.
 pub mod prelude {

@@ -1,7 +1,5 @@
 //! Every kernel, every variant, every edge shape on a device against the f64 reference.
 
-use std::time::{Duration, Instant};
-
 use doppler_kernels::{Case, Entry, KERNELS};
 
 use crate::Device;
@@ -76,32 +74,4 @@ pub fn selftest_cases(device: &Device, cases: &[Case]) -> Vec<SelfTest> {
         }
     }
     results
-}
-
-/// Seconds that one run of a case takes on a device, by variant: `(name, seconds)`, or why it did not run.
-///
-/// On a GPU many dispatches share a submission, weights rotate over memory that no cache holds, and the gap between
-/// dispatches is included.
-pub fn time_case(device: &Device, case: &Case) -> Vec<(String, Result<f64, String>)> {
-    match device.gpu() {
-        Some(gpu) => {
-            let runs = case.kernel.variants().into_iter().map(|variant| {
-                let seconds = gpu.tier.lacks(&variant.needs).map_or_else(|| gpu.time_case(case, &variant), Err);
-                (variant.name.to_owned(), seconds)
-            });
-            runs.collect()
-        }
-        None => vec![("host".to_owned(), Ok(time_host(case)))],
-    }
-}
-
-fn time_host(case: &Case) -> f64 {
-    let _warm = case.run_host();
-    let mut runs: Vec<Duration> = Vec::new();
-    let started = Instant::now();
-    while runs.len() < 3 || (started.elapsed() < Duration::from_millis(300) && runs.len() < 1000) {
-        runs.push(case.time_host());
-    }
-    runs.sort();
-    runs[runs.len() / 2].as_secs_f64()
 }

@@ -1,12 +1,11 @@
 //! How long a kernel takes on a device: timers for benches, and one number for reports.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::time::{Duration, Instant};
 
 use doppler_kernels::{Access, Case};
 
-use crate::Device;
-use crate::gpu::Gpu;
+use crate::{Device, host};
 
 /// Weights rotate over this much memory on the CPU, more than its caches hold.
 const ROTATION_BYTES: usize = 128 << 20;
@@ -44,7 +43,8 @@ pub fn case_timers<'a>(device: &'a Device, case: &'a Case) -> Vec<(String, Resul
 
 /// Seconds that one run of a case takes on a device, by variant: `(name, seconds)`, or why it did not run.
 pub fn time_case(device: &Device, case: &Case) -> Vec<(String, Result<f64, String>)> {
-    let timed = case_timers(device, case).into_iter().map(|(name, timer)| (name, timer.and_then(|timer| seconds(&timer))));
+    let timed =
+        case_timers(device, case).into_iter().map(|(name, timer)| (name, timer.and_then(|timer| seconds(&timer))));
     timed.collect()
 }
 
@@ -55,4 +55,56 @@ fn seconds(timer: &Timer) -> Result<f64, String> {
         runs *= 2;
     }
     Ok(timer(runs)?.as_secs_f64() / runs as f64)
+}
+
+/// Operands in 4-byte words, as the kernels want them, with their sizes in bytes.
+type Operands = Vec<(Vec<u32>, usize)>;
+
+/// Copies of a case's operands.
+struct HostOperands {
+    reads: Vec<Operands>,
+    writes: RefCell<Vec<Operands>>,
+    next: Cell<usize>,
+}
+
+impl HostOperands {
+    fn new(case: &Case) -> HostOperands {
+        let (mut reads, mut writes) = (Vec::new(), Vec::new());
+        for _ in 0..copies(case, ROTATION_BYTES) {
+            let mut inputs = case.inputs.iter();
+            let (written, read): (Vec<_>, Vec<_>) = (case.kernel.operands().into_iter())
+                .map(|operand| {
+                    let input = if operand.access == Access::Write { None } else { inputs.next() };
+                    let words = input.map_or_else(|| vec![0; operand.bytes().div_ceil(4)], |bytes| host::words(bytes));
+                    (operand.access != Access::Read, (words, operand.bytes()))
+                })
+                .partition(|(written, _)| *written);
+            reads.push(read.into_iter().map(|(_, operand)| operand).collect());
+            writes.push(written.into_iter().map(|(_, operand)| operand).collect());
+        }
+        HostOperands { reads, writes: RefCell::new(writes), next: Cell::new(0) }
+    }
+
+    fn time(&self, case: &Case, runs: u64) -> Duration {
+        let reads: Vec<Vec<&[u8]>> = (self.reads.iter())
+            .map(|copy| copy.iter().map(|(words, bytes)| &bytemuck::cast_slice(words)[..*bytes]).collect())
+            .collect();
+        let mut writes = self.writes.borrow_mut();
+        let mut writes: Vec<Vec<&mut [u8]>> = (writes.iter_mut())
+            .map(|copy| copy.iter_mut().map(|(words, bytes)| &mut bytemuck::cast_slice_mut(words)[..*bytes]).collect())
+            .collect();
+        let started = Instant::now();
+        for _ in 0..runs {
+            let copy = self.next.get();
+            case.kernel.host(&reads[copy], &mut writes[copy]);
+            self.next.set((copy + 1) % reads.len());
+        }
+        started.elapsed()
+    }
+}
+
+/// How many copies of a case's inputs to rotate over.
+pub(crate) fn copies(case: &Case, bytes: usize) -> usize {
+    let input_bytes: usize = case.inputs.iter().map(Vec::len).sum();
+    (bytes / input_bytes.max(1)).clamp(1, 256)
 }

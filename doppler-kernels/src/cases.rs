@@ -103,16 +103,6 @@ impl Case {
     /// Runs [`Kernel::host`] on the inputs; one vector of bytes for each written operand.
     #[must_use]
     pub fn run_host(&self) -> Vec<Vec<u8>> {
-        self.host_run().0
-    }
-
-    /// The time of [`Kernel::host`] on the inputs, without their preparation.
-    #[must_use]
-    pub fn time_host(&self) -> std::time::Duration {
-        self.host_run().1
-    }
-
-    fn host_run(&self) -> (Vec<Vec<u8>>, std::time::Duration) {
         let mut inputs = self.inputs.iter();
         let (mut reads, mut writes) = (Vec::new(), Vec::new());
         for operand in self.kernel.operands() {
@@ -128,10 +118,8 @@ impl Case {
         let read_bytes: Vec<&[u8]> = reads.iter().map(|(w, n)| &bytemuck::cast_slice(w)[..*n]).collect();
         let mut write_bytes: Vec<&mut [u8]> =
             writes.iter_mut().map(|(w, n)| &mut bytemuck::cast_slice_mut(w)[..*n]).collect();
-        let started = std::time::Instant::now();
         self.kernel.host(&read_bytes, &mut write_bytes);
-        let elapsed = started.elapsed();
-        (write_bytes.iter().map(|bytes| bytes.to_vec()).collect(), elapsed)
+        write_bytes.iter().map(|bytes| bytes.to_vec()).collect()
     }
 
     /// Compares the bytes of the written operands with the reference; the worst miss, in words, when there is one.

@@ -9,14 +9,16 @@ Each folder under doppler-core/tests/fixtures/FAMILY holds
     expected.json    seed and library versions;
                      texts: what the tokenizer makes of them; chat: what its template makes of messages;
                      cases: prompt ids, the logits of the last position, the best five of every position, and 32 greedy
-                     ids with their margins (best minus second best logit); all by transformers in fp32, eager attention
+                     ids with their margins (best minus second best logit); all by transformers in fp32, eager attention.
+                     LongRoPE only: max_seq_len, the context for which its factors are chosen
 
 Every folder is checked as it is made, and again by `--check`, against a second evaluation in numpy and f64 that shares
 nothing with transformers: all logits within 1e-4. The check also asks that the model is worth testing with: logits and
-attention far from uniform, and an effect of whatever the fixture is there for (rope scaling, window).
+attention far from uniform, and an effect of everything that sets the model apart (rope scaling, window, softcap, ...).
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 
@@ -30,13 +32,27 @@ FAMILY_BYTES = 2_000_000
 
 # What transformers 4 wrote beside each other, transformers 5 groups under `rope_parameters`. Both are out there, so
 # both are here.
-BASE = {
-    "hidden_act": "silu", "initializer_range": 0.02, "max_position_embeddings": 128, "rms_norm_eps": 1e-5,
-    "attention_dropout": 0.0, "use_cache": True,
+COMMON = {
+    "initializer_range": 0.02, "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "attention_dropout": 0.0,
+    "use_cache": True,
 }
+BASE = {"hidden_act": "silu", **COMMON}
 LLAMA = {**BASE, "architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": False,
          "mlp_bias": False}
 MISTRAL = {**BASE, "architectures": ["MistralForCausalLM"], "model_type": "mistral"}
+# Gemma's files say nothing about tied embeddings: they are tied.
+GEMMA = {**COMMON, "hidden_activation": "gelu_pytorch_tanh", "rms_norm_eps": 1e-6, "attention_bias": False,
+         "pad_token_id": 0}
+GEMMA2 = {**GEMMA, "architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2"}
+GEMMA3 = {**GEMMA, "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text",
+          "attn_logit_softcapping": None, "final_logit_softcapping": None}
+QWEN2 = {**BASE, "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "rms_norm_eps": 1e-6}
+QWEN3 = {**QWEN2, "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "attention_bias": False}
+PHI3 = {**BASE, "architectures": ["Phi3ForCausalLM"], "model_type": "phi3", "attention_bias": False,
+        "embd_pdrop": 0.0, "resid_pdrop": 0.0, "pad_token_id": 1}
+SMOLLM3 = {**LLAMA, "architectures": ["SmolLM3ForCausalLM"], "model_type": "smollm3", "rms_norm_eps": 1e-6,
+           "pad_token_id": 1}
+SLIDING, FULL = "sliding_attention", "full_attention"
 
 # `tokens` is the size of the tokenizer; where vocab_size is larger, the rest is padding, as in many real models.
 FAMILIES = {
@@ -65,6 +81,98 @@ FAMILIES = {
             "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "tie_word_embeddings": True,
             "rope_theta": 10000.0, "rope_scaling": None}},
     },
+    "gemma2": {
+        # As on the hub: the layers alternate without the file saying so. Scores are divided by less than their size.
+        "gemma2_alternating": {"seed": 1, "dtype": "bfloat16", "tokens": 309, "chat": "gemma", "config": {
+            **GEMMA2, "hidden_act": "gelu_pytorch_tanh", "vocab_size": 320, "hidden_size": 66,
+            "intermediate_size": 91, "num_hidden_layers": 4, "num_attention_heads": 6, "num_key_value_heads": 2,
+            "head_dim": 14, "query_pre_attn_scalar": 10, "rope_theta": 10000.0, "sliding_window": 24,
+            "attn_logit_softcapping": 3.0, "final_logit_softcapping": 8.0}},
+        # As transformers 5 writes it. Scores are divided by more than their size.
+        "gemma2_typed": {"seed": 1, "dtype": "float32", "tokens": 297, "chat": "gemma", "config": {
+            **GEMMA2, "vocab_size": 297, "hidden_size": 63, "intermediate_size": 80, "num_hidden_layers": 3,
+            "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 10, "query_pre_attn_scalar": 21,
+            "tie_word_embeddings": True, "use_bidirectional_attention": None,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}, "sliding_window": 20,
+            "layer_types": [SLIDING, FULL, SLIDING],
+            "attn_logit_softcapping": 2.0, "final_logit_softcapping": 10.0}},
+    },
+    "gemma3": {
+        # As on the hub (4B): five layers with a window and the local theta, one without and with the scaled global one.
+        "gemma3_linear": {"seed": 1, "dtype": "bfloat16", "tokens": 311, "chat": "gemma", "config": {
+            **GEMMA3, "vocab_size": 320, "hidden_size": 60, "intermediate_size": 77, "num_hidden_layers": 7,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 22, "query_pre_attn_scalar": 22,
+            "rope_theta": 1000000, "rope_local_base_freq": 10000,
+            "rope_scaling": {"rope_type": "linear", "factor": 8.0}, "sliding_window": 16,
+            "sliding_window_pattern": 6}},
+        # As transformers 5 writes it; another pattern, one key head, and scores that are not divided by their size.
+        "gemma3_typed": {"seed": 1, "dtype": "float32", "tokens": 293, "chat": "gemma", "config": {
+            **GEMMA3, "vocab_size": 293, "hidden_size": 57, "intermediate_size": 70, "num_hidden_layers": 4,
+            "num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 18, "query_pre_attn_scalar": 11,
+            "tie_word_embeddings": True, "use_bidirectional_attention": False, "sliding_window": 16,
+            "layer_types": [SLIDING, SLIDING, FULL, SLIDING],
+            "rope_parameters": {
+                SLIDING: {"rope_type": "default", "rope_theta": 10000.0},
+                FULL: {"rope_type": "default", "rope_theta": 1000000.0},
+            }}},
+    },
+    "qwen2": {
+        # As on the hub: a window that is switched off, no head_dim, and not a word of the biases.
+        "qwen2_tied": {"seed": 1, "dtype": "bfloat16", "tokens": 303, "chat": "turns", "config": {
+            **QWEN2, "vocab_size": 320, "hidden_size": 60, "intermediate_size": 101, "num_hidden_layers": 3,
+            "num_attention_heads": 6, "num_key_value_heads": 2, "tie_word_embeddings": True,
+            "rope_theta": 1000000.0, "sliding_window": 16, "use_sliding_window": False, "max_window_layers": 2}},
+        "qwen2_untied": {"seed": 1, "dtype": "float16", "tokens": 289, "chat": "turns", "config": {
+            **QWEN2, "vocab_size": 289, "hidden_size": 56, "intermediate_size": 75, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}, "sliding_window": None,
+            "use_sliding_window": False, "max_window_layers": 28, "layer_types": [FULL, FULL]}},
+    },
+    "qwen3": {
+        "qwen3_tied": {"seed": 1, "dtype": "bfloat16", "tokens": 301, "chat": "turns", "config": {
+            **QWEN3, "vocab_size": 320, "hidden_size": 48, "intermediate_size": 83, "num_hidden_layers": 3,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 18, "tie_word_embeddings": True,
+            "rope_theta": 1000000, "rope_scaling": None, "sliding_window": None, "use_sliding_window": False,
+            "max_window_layers": 28}},
+        # Heads that are together narrower than the model, and one key head.
+        "qwen3_untied": {"seed": 1, "dtype": "float32", "tokens": 287, "chat": "turns", "config": {
+            **QWEN3, "vocab_size": 287, "hidden_size": 57, "intermediate_size": 71, "num_hidden_layers": 2,
+            "num_attention_heads": 5, "num_key_value_heads": 1, "head_dim": 10, "tie_word_embeddings": False,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}, "sliding_window": None,
+            "use_sliding_window": False, "max_window_layers": 28, "layer_types": [FULL, FULL]}},
+    },
+    "phi3": {
+        # Phi-3 mini 4k: a window.
+        "phi3_window": {"seed": 1, "dtype": "float16", "tokens": 295, "chat": "inst", "config": {
+            **PHI3, "vocab_size": 295, "hidden_size": 60, "intermediate_size": 75, "num_hidden_layers": 2,
+            "num_attention_heads": 6, "num_key_value_heads": 6, "tie_word_embeddings": False,
+            "original_max_position_embeddings": 128, "rope_theta": 10000.0, "rope_scaling": None,
+            "sliding_window": 20}},
+        # As transformers 5 writes it: half of each head turns.
+        "phi3_partial": {"seed": 1, "dtype": "bfloat16", "tokens": 305, "chat": "turns", "config": {
+            **PHI3, "vocab_size": 320, "hidden_size": 72, "intermediate_size": 89, "num_hidden_layers": 2,
+            "num_attention_heads": 6, "num_key_value_heads": 2, "tie_word_embeddings": False,
+            "original_max_position_embeddings": 128,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5},
+            "sliding_window": None}},
+        # Phi-4 mini: tied, 12 of 16 elements turn, each pair slowed by a factor of its own, one of two lists.
+        "phi3_longrope": {"seed": 1, "dtype": "float32", "tokens": 299, "chat": "turns", "config": {
+            **PHI3, "vocab_size": 299, "hidden_size": 64, "intermediate_size": 85, "num_hidden_layers": 3,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True,
+            "max_position_embeddings": 256, "original_max_position_embeddings": 64, "rope_theta": 10000.0,
+            "partial_rotary_factor": 0.75, "sliding_window": 262144, "rope_scaling": {
+                "type": "longrope", "short_factor": [1.0, 1.037, 1.21, 1.484, 1.93, 2.42],
+                "long_factor": [1.118, 1.83, 3.72, 9.25, 20.5, 31.06]}}},
+    },
+    "smollm3": {
+        # Every fourth layer does without positions.
+        "smollm3_nope": {"seed": 1, "dtype": "bfloat16", "tokens": 310, "chat": "turns", "config": {
+            **SMOLLM3, "vocab_size": 320, "hidden_size": 60, "intermediate_size": 79, "num_hidden_layers": 5,
+            "num_attention_heads": 6, "num_key_value_heads": 2, "tie_word_embeddings": True,
+            "rope_theta": 5000000.0, "rope_scaling": None, "sliding_window": None, "use_sliding_window": False,
+            "max_window_layers": 28, "layer_types": [FULL] * 5, "no_rope_layers": [1, 1, 1, 0, 1],
+            "no_rope_layer_interval": 4}},
+    },
 }
 
 BOS, EOS, START, END = "<|bos|>", "<|eos|>", "<|start|>", "<|end|>"
@@ -76,6 +184,11 @@ CHAT = {
     "inst": "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + ' [/INST]' }}"
             "{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] + eos_token }}"
             "{% else %}{{ raise_exception('no such role') }}{% endif %}{% endfor %}",
+    "gemma": "{{ bos_token }}{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+             "{{ raise_exception('roles must alternate') }}{% endif %}"
+             "{% if m['role'] == 'assistant' %}{% set role = 'model' %}{% else %}{% set role = m['role'] %}{% endif %}"
+             "{{ '<|start|>' + role + '\n' + m['content'] | trim + '<|end|>\n' }}{% endfor %}"
+             "{% if add_generation_prompt %}{{ '<|start|>model\n' }}{% endif %}",
 }
 MESSAGES = [
     {"role": "user", "content": "What is a shader?"},
@@ -103,34 +216,50 @@ def write_tokenizer(folder, spec):
         vocab_size=spec["tokens"], special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(CORPUS, trainer)
     assert tokenizer.get_vocab_size() == spec["tokens"], "the corpus is too small for so many tokens"
-    begins = spec["chat"] == "inst"
+    begins = spec["chat"] != "turns"
     if begins:
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{BOS} $A", pair=f"{BOS} $A {BOS}:1 $B:1", special_tokens=[(BOS, 0)])
     tokenizer.save(str(folder / "tokenizer.json"))
     write_json(folder / "tokenizer_config.json", {
         "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": BOS, "eos_token": EOS, "add_bos_token": begins,
-        "clean_up_tokenization_spaces": False, "model_max_length": 128, "chat_template": CHAT[spec["chat"]]})
+        "clean_up_tokenization_spaces": False, "model_max_length": spec["config"]["max_position_embeddings"],
+        "chat_template": CHAT[spec["chat"]]})
+
+
+def head_size(config):
+    return config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
+
+
+def is_gemma(config):
+    return config["model_type"].startswith("gemma")
+
+
+def is_tied(config):
+    return config.get("tie_word_embeddings", is_gemma(config))
 
 
 def random_weights(config, rng):
     """Name to f64 array. Scaled so that attention scores spread by about 2 and logits by about 3."""
     hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
-    head_dim = config.get("head_dim", hidden // heads)
+    head_dim, model_type, gemma = head_size(config), config["model_type"], is_gemma(config)
     kv = config["num_key_value_heads"] * head_dim
 
     def matrix(rows, cols, gain):
         return rng.standard_normal((rows, cols)) * gain / np.sqrt(cols)
 
-    def norm():
-        return 1.0 + 0.2 * rng.standard_normal(hidden)
+    def norm(size=hidden, gain=1.0):
+        weight = gain * (1.0 + 0.2 * rng.standard_normal(size))
+        return weight - 1.0 if gemma else weight
 
-    # A tied table is also the head, so its rows must be as short as the head's.
-    table = 3.0 / np.sqrt(hidden) if config["tie_word_embeddings"] else 1.0
+    # A tied table is also the head, so its rows must be as short as the head's. Gemma multiplies what it looks up, and
+    # norms what it adds to it, which must be more than that, or every token would repeat itself.
+    table = 3.0 / np.sqrt(hidden) if is_tied(config) else 1.0
+    added = 5.0 if gemma else 1.0
     weights = {"model.embed_tokens.weight": table * rng.standard_normal((config["vocab_size"], hidden))}
     for index in range(config["num_hidden_layers"]):
         layer = {
-            "input_layernorm": norm(), "post_attention_layernorm": norm(),
+            "input_layernorm": norm(), "post_attention_layernorm": norm(gain=added),
             "self_attn.q_proj": matrix(heads * head_dim, hidden, 1.4),
             "self_attn.k_proj": matrix(kv, hidden, 1.4),
             "self_attn.v_proj": matrix(kv, hidden, 1.0),
@@ -138,9 +267,19 @@ def random_weights(config, rng):
             "mlp.gate_proj": matrix(inner, hidden, 1.5), "mlp.up_proj": matrix(inner, hidden, 1.0),
             "mlp.down_proj": matrix(hidden, inner, 1.0),
         }
+        if gemma:
+            layer |= {"pre_feedforward_layernorm": norm(), "post_feedforward_layernorm": norm(gain=added)}
+        if model_type in ["gemma3_text", "qwen3"]:
+            layer |= {"self_attn.q_norm": norm(head_dim, 1.4), "self_attn.k_norm": norm(head_dim, 1.4)}
+        if model_type == "phi3":
+            layer["self_attn.qkv_proj"] = np.concatenate([layer.pop(f"self_attn.{x}_proj") for x in "qkv"])
+            layer["mlp.gate_up_proj"] = np.concatenate([layer.pop(f"mlp.{x}_proj") for x in ["gate", "up"]])
         weights |= {f"model.layers.{index}.{part}.weight": values for part, values in layer.items()}
+        if model_type == "qwen2":
+            weights |= {f"model.layers.{index}.self_attn.{x}_proj.bias": 0.7 * rng.standard_normal(size)
+                        for x, size in [("q", heads * head_dim), ("k", kv), ("v", kv)]}
     weights["model.norm.weight"] = norm()
-    if not config["tie_word_embeddings"]:
+    if not is_tied(config):
         weights["lm_head.weight"] = matrix(config["vocab_size"], hidden, 3.0)
     return weights
 
@@ -179,6 +318,7 @@ def transformers_says(folder, spec, rng):
     texts = [{"text": text, "ids": tokenizer(text)["input_ids"]} for text in TEXTS]
     plain = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     assert all(plain.encode(entry["text"]).ids == entry["ids"] for entry in texts), "two opinions on the ids"
+    original = spec["config"].get("original_max_position_embeddings")
     cases = []
     for length in PROMPT_LENGTHS:
         prompt = rng.integers(0, spec["config"]["vocab_size"], length).tolist()
@@ -190,8 +330,11 @@ def transformers_says(folder, spec, rng):
             second, first = np.sort(last)[-2:]
             ids.append(int(np.argmax(last)))
             margins.append(first - second)
+        # Here the factors follow the length of each call; within a case, all calls are on the same side of `original`.
+        short = original and length + GREEDY_TOKENS <= original
+        limit = {"max_seq_len": original if short else spec["config"]["max_position_embeddings"]}
         cases.append({
-            "prompt_ids": prompt, "logits": floats(logits[-1]), "top5_ids": best.tolist(),
+            "prompt_ids": prompt, **(limit if is_longrope(spec["config"]) else {}), "logits": floats(logits[-1]), "top5_ids": best.tolist(),
             "top5_logits": [floats(row) for row in np.take_along_axis(logits, best, axis=1)],
             "greedy_ids": ids, "greedy_margins": floats(margins)})
     libraries = [torch, transformers, tokenizers, safetensors, np]
@@ -240,13 +383,74 @@ def read_weights(path):
     return weights
 
 
-def inverse_frequencies(config, head_dim):
+def is_longrope(config):
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    theta = rope.get("rope_theta", config.get("rope_theta"))
-    frequencies = theta ** -(np.arange(0, head_dim, 2) / head_dim)
-    kind = rope.get("rope_type", rope.get("type"))
+    return rope.get("rope_type", rope.get("type")) == "longrope"
+
+
+@dataclasses.dataclass
+class Decoder:
+    """What a config.json means, whatever its family calls it. What the tensors tell by their names is not in here."""
+    heads: int
+    kv_heads: int
+    head_dim: int
+    eps: float
+    tied: bool
+    activation: str
+    score_scale: float
+    embedding_scale: float
+    norm_offset: float
+    windows: list  # of each layer; None sees everything before
+    ropes: list  # of each layer: what `inverse_frequencies` reads; None does not turn
+    rope_magnitude: float
+    score_cap: float | None
+    logit_cap: float | None
+
+
+def decoder(config, max_seq_len=None):
+    layers, head_dim, gemma, model_type = (
+        config["num_hidden_layers"], head_size(config), is_gemma(config), config["model_type"])
+    window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
+    # Gemma has a pattern; elsewhere the window is everybody's.
+    period = {"gemma2": 2, "gemma3_text": config.get("sliding_window_pattern", 6)}.get(model_type, layers + 1)
+    types = config.get("layer_types") or [FULL if index % period == 0 else SLIDING for index in range(1, layers + 1)]
+
+    given = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    long = is_longrope(config) and max_seq_len > config["original_max_position_embeddings"]
+
+    def rope(kind):
+        rope = {"rope_theta": config.get("rope_theta"), "partial_rotary_factor": config.get("partial_rotary_factor", 1.0),
+                "long": long, **given.get(kind, given)}
+        if kind == SLIDING and "rope_local_base_freq" in config:
+            rope = {"rope_theta": config["rope_local_base_freq"], "partial_rotary_factor": 1.0, "long": False}
+        return {**rope, "rope_type": rope.get("rope_type", rope.get("type", "default"))}
+
+    ropes = [rope(kind) for kind in types]
+    for index, turns in enumerate(config.get("no_rope_layers", [])):
+        ropes[index] = ropes[index] if turns else None
+    magnitude = 1.0
+    if is_longrope(config):
+        original = config["original_max_position_embeddings"]
+        magnitude = np.sqrt(1 + np.log(config["max_position_embeddings"] / original) / np.log(original))
+    return Decoder(
+        heads=config["num_attention_heads"], kv_heads=config["num_key_value_heads"], head_dim=head_dim,
+        eps=config["rms_norm_eps"], tied=is_tied(config),
+        activation=config["hidden_activation"] if gemma else config["hidden_act"],
+        score_scale=config.get("query_pre_attn_scalar", head_dim) ** -0.5,
+        embedding_scale=np.sqrt(config["hidden_size"]) if gemma else 1.0, norm_offset=1.0 if gemma else 0.0,
+        windows=[window if kind == SLIDING else None for kind in types], ropes=ropes, rope_magnitude=magnitude,
+        score_cap=config.get("attn_logit_softcapping"), logit_cap=config.get("final_logit_softcapping"))
+
+
+def inverse_frequencies(rope, head_dim):
+    """Of the part of each head that turns."""
+    turning = int(head_dim * rope["partial_rotary_factor"])
+    frequencies = rope["rope_theta"] ** -(np.arange(0, turning, 2) / turning)
+    kind = rope["rope_type"]
     if kind == "linear":
         return frequencies / rope["factor"]
+    if kind == "longrope":
+        return frequencies / rope["long_factor" if rope["long"] else "short_factor"]
     if kind == "llama3":
         # Turns that a frequency makes over the original context: many stay, few are slowed, between is blended.
         turns = rope["original_max_position_embeddings"] * frequencies / (2 * np.pi)
@@ -256,62 +460,137 @@ def inverse_frequencies(config, head_dim):
     return frequencies
 
 
-def numpy_logits(config, weights, ids, peaks=None):
+def activate(x, activation):
+    if activation == "gelu_pytorch_tanh":
+        return x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3))) / 2
+    return x / (1 + np.exp(-x))
+
+
+def soft_cap(x, cap):
+    return cap * np.tanh(x / cap) if cap else x
+
+
+def numpy_logits(model, weights, ids, peaks=None):
     """Logits of all positions in f64. `peaks` collects the largest attention weight of each row of 16 keys or more."""
-    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-    head_dim = config.get("head_dim", config["hidden_size"] // heads)
     positions = np.arange(len(ids))
-    angles = positions[:, None] * inverse_frequencies(config, head_dim)
-    cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
     back = positions[:, None] - positions
-    allowed = (back >= 0) & (back < (config.get("sliding_window") or len(ids)))
 
     def norm(x, name):
-        return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + config["rms_norm_eps"]) * weights[name]
+        scaled = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + model.eps)
+        return scaled * (weights[f"{name}.weight"] + model.norm_offset)
+
+    def norm_if_any(x, name):
+        return norm(x, name) if f"{name}.weight" in weights else x
 
     def linear(x, name):
-        return x @ weights[name].T
+        return x @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", 0.0)
 
-    def rotate(x):
-        left, right = np.split(x, 2, axis=-1)
-        return np.concatenate([left * cos - right * sin, right * cos + left * sin], axis=-1)
+    def rotate(x, rope):
+        if rope is None:
+            return x
+        angles = positions[:, None, None] * inverse_frequencies(rope, model.head_dim)
+        cos, sin = np.cos(angles) * model.rope_magnitude, np.sin(angles) * model.rope_magnitude
+        half = angles.shape[-1]
+        left, right, rest = np.split(x, [half, 2 * half], axis=-1)
+        return np.concatenate([left * cos - right * sin, right * cos + left * sin, rest], axis=-1)
 
-    hidden = weights["model.embed_tokens.weight"][ids]
-    for index in range(config["num_hidden_layers"]):
-        name = f"model.layers.{index}.{{}}.weight".format
+    hidden = weights["model.embed_tokens.weight"][ids] * model.embedding_scale
+    for index, (rope, window) in enumerate(zip(model.ropes, model.windows, strict=True)):
+        name = f"model.layers.{index}.{{}}".format
+
+        def heads(x, part, count):
+            return linear(x, name(f"self_attn.{part}_proj")).reshape(len(ids), count, model.head_dim)
+
         x = norm(hidden, name("input_layernorm"))
-        q = rotate(linear(x, name("self_attn.q_proj")).reshape(len(ids), heads, head_dim))
-        k = rotate(linear(x, name("self_attn.k_proj")).reshape(len(ids), kv_heads, head_dim))
-        v = linear(x, name("self_attn.v_proj")).reshape(len(ids), kv_heads, head_dim)
+        q = rotate(norm_if_any(heads(x, "q", model.heads), name("self_attn.q_norm")), rope)
+        k = rotate(norm_if_any(heads(x, "k", model.kv_heads), name("self_attn.k_norm")), rope)
+        v = heads(x, "v", model.kv_heads)
+        allowed = (back >= 0) & (back < (window or len(ids)))
         attended = np.empty_like(q)
-        for head in range(heads):
-            shared = head // (heads // kv_heads)
-            scores = np.where(allowed, q[:, head] @ k[:, shared].T / np.sqrt(head_dim), -np.inf)
+        for head in range(model.heads):
+            shared = head // (model.heads // model.kv_heads)
+            scores = soft_cap(q[:, head] @ k[:, shared].T * model.score_scale, model.score_cap)
+            scores = np.where(allowed, scores, -np.inf)
             scores = np.exp(scores - scores.max(axis=1, keepdims=True))
             scores /= scores.sum(axis=1, keepdims=True)
             attended[:, head] = scores @ v[:, shared]
             if peaks is not None:
                 peaks.extend(scores.max(axis=1)[15:])
-        hidden = hidden + linear(attended.reshape(len(ids), -1), name("self_attn.o_proj"))
-        x = norm(hidden, name("post_attention_layernorm"))
-        gate = linear(x, name("mlp.gate_proj"))
-        x = gate / (1 + np.exp(-gate)) * linear(x, name("mlp.up_proj"))
-        hidden = hidden + linear(x, name("mlp.down_proj"))
-    head = "model.embed_tokens.weight" if config["tie_word_embeddings"] else "lm_head.weight"
-    return linear(norm(hidden, "model.norm.weight"), head)
+        x = linear(attended.reshape(len(ids), -1), name("self_attn.o_proj"))
+        # With four norms a layer, two of them are of what is added; `post_attention_layernorm` is a name for both uses.
+        four = name("pre_feedforward_layernorm.weight") in weights
+        hidden = hidden + (norm(x, name("post_attention_layernorm")) if four else x)
+        x = norm(hidden, name("pre_feedforward_layernorm" if four else "post_attention_layernorm"))
+        gate = activate(linear(x, name("mlp.gate_proj")), model.activation)
+        x = linear(gate * linear(x, name("mlp.up_proj")), name("mlp.down_proj"))
+        hidden = hidden + norm_if_any(x, name("post_feedforward_layernorm"))
+    head = "model.embed_tokens" if model.tied else "lm_head"
+    return soft_cap(linear(norm(hidden, "model.norm"), head), model.logit_cap)
+
+
+def unfused(model, weights):
+    """Each matrix under its own name."""
+    q, kv = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    separate = {}
+    for name, values in weights.items():
+        if "qkv_proj" in name:
+            parts, values = ["q_proj", "k_proj", "v_proj"], np.split(values, [q, q + kv])
+            separate |= {name.replace("qkv_proj", part): value for part, value in zip(parts, values, strict=True)}
+        elif "gate_up_proj" in name:
+            parts, values = ["gate_proj", "up_proj"], np.split(values, 2)
+            separate |= {name.replace("gate_up_proj", part): value for part, value in zip(parts, values, strict=True)}
+        else:
+            separate[name] = values
+    return separate
+
+
+def mistakes(model, weights):
+    """Name, model and weights for each way to get wrong what sets this model apart from plain Llama."""
+    def each(change):
+        return [rope and {**rope, **change(rope)} for rope in model.ropes]
+
+    turning = [rope for rope in model.ropes if rope]
+    seeing_all = [rope for rope, window in zip(model.ropes, model.windows, strict=True) if not window]
+    layers = len(model.ropes)
+    changes = {
+        "no window": {"windows": [None] * layers},
+        "window in all layers": {"windows": [next(filter(None, model.windows), None)] * layers},
+        "window off by one": {"windows": [window and window + 1 for window in model.windows]},
+        "layers shifted": {"windows": model.windows[1:] + model.windows[:1], "ropes": model.ropes[1:] + model.ropes[:1]},
+        "rope as without window": {"ropes": [rope and (seeing_all or turning)[0] for rope in model.ropes]},
+        "rope in all layers": {"ropes": [rope or turning[0] for rope in model.ropes]},
+        "rope not scaled": {"ropes": each(lambda rope: {"rope_type": "default"})},
+        "rope of whole heads": {"ropes": each(lambda rope: {"partial_rotary_factor": 1.0} if rope["rope_type"] != "longrope" else {})},
+        "the other factors": {"ropes": each(lambda rope: {"long": rope["rope_type"] == "longrope" and not rope["long"]})},
+        "no rope magnitude": {"rope_magnitude": 1.0},
+        "scores by head_dim": {"score_scale": model.head_dim ** -0.5},
+        "no score cap": {"score_cap": None},
+        "no logit cap": {"logit_cap": None},
+        "embedding not scaled": {"embedding_scale": 1.0},
+        "norms without 1": {"norm_offset": 0.0},
+        "silu": {"activation": "silu"},
+    }
+    for name, change in changes.items():
+        wrong = dataclasses.replace(model, **change)
+        if wrong != model:
+            yield name, wrong, weights
+    for name, end in [("no bias", ".bias"), ("no q norm", ".q_norm.weight"), ("no k norm", ".k_norm.weight")]:
+        if any(tensor.endswith(end) for tensor in weights):
+            yield name, model, {tensor: values for tensor, values in weights.items() if not tensor.endswith(end)}
 
 
 def check(folder):
     """Compares expected.json with numpy; returns a line of figures."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
-    weights = read_weights(folder / "model.safetensors")
+    weights = unfused(decoder(config, 0), read_weights(folder / "model.safetensors"))
     lengths = [len(case["prompt_ids"]) for case in expected["cases"]]
     assert lengths == PROMPT_LENGTHS, f"{folder}: prompts of {lengths} tokens"
     worst, peaks, spread, margins, kinds = 0.0, [], [], [], []
     for case in expected["cases"]:
         prompt, greedy = case["prompt_ids"], case["greedy_ids"]
-        logits = numpy_logits(config, weights, prompt + greedy, peaks)
+        model = decoder(config, case.get("max_seq_len"))
+        logits = numpy_logits(model, weights, prompt + greedy, peaks)
         at = len(prompt) - 1
         worst = max(worst, np.abs(logits[at] - case["logits"]).max())
         for position, (ids, best) in enumerate(zip(case["top5_ids"], case["top5_logits"], strict=True)):
@@ -324,19 +603,16 @@ def check(folder):
         spread.append(logits.std(axis=1).mean())
         margins.append((first - second).min())
         kinds.append(len(set(greedy)))
-    plain = {**config, "rope_scaling": None, "rope_theta": 10000.0, "rope_parameters": None, "sliding_window": None}
-    if rope := config.get("rope_parameters"):
-        plain["rope_theta"] = rope["rope_theta"]
-    effect = np.abs(numpy_logits(plain, weights, prompt)[-1] - case["logits"]).max()
-    special = config.get("rope_parameters") or config.get("rope_scaling") or config.get("sliding_window")
+    effects = {name: np.abs(numpy_logits(wrong, wrong_weights, prompt)[-1] - case["logits"]).max()
+               for name, wrong, wrong_weights in mistakes(model, weights)}
     line = (f"{folder.name}: numpy agrees to {worst:.1e}; std of logits {min(spread):.2f}; largest attention weight "
             f"{np.mean(peaks):.2f}; least margin {min(margins):.3f}; distinct greedy ids {kinds}")
-    if special:
-        line += f"; scaling or window moves a logit by {effect:.2f}"
+    if effects:
+        line += "; by how much a mistake moves a logit: " + ", ".join(f"{x} {by:.2f}" for x, by in effects.items())
     assert worst <= AGREEMENT, line
     assert min(spread) >= 2 and 0.25 <= np.mean(peaks) <= 0.9, f"not worth testing with: {line}"
     assert min(margins) >= 0.005 and min(kinds) >= 4 and sum(kinds) >= 24, f"choose another seed: {line}"
-    assert effect >= 0.5 or not special, f"too little: {line}"
+    assert all(effect >= 0.5 for effect in effects.values()), f"too little: {line}"
     return line
 
 

@@ -1,5 +1,6 @@
 //! One kernel outside of any recording: for the self-test and for timing.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use doppler_kernels::{Access, Case, Variant};
@@ -7,12 +8,13 @@ use doppler_kernels::{Access, Case, Variant};
 use super::compute::GpuStep;
 use super::{Gpu, Readback};
 use crate::Error;
+use crate::timing::copies;
 
 /// Bytes before and after each operand that must stay as they were.
 const GUARD: u64 = 256;
 const POISON: u8 = 0xA5;
 /// Weights are bound in rotation over this much memory, so that no cache holds them.
-const ROTATION_BYTES: u64 = 512 << 20;
+const ROTATION_BYTES: usize = 512 << 20;
 const USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
@@ -20,6 +22,13 @@ struct Bound {
     step: GpuStep,
     /// Each operand's buffer and the size of its binding, in operand order.
     buffers: Vec<(wgpu::Buffer, u64)>,
+}
+
+/// The same dispatch over several copies of its operands.
+pub(crate) struct Rotation {
+    steps: Vec<GpuStep>,
+    /// The copy that is next.
+    next: Cell<usize>,
 }
 
 impl Gpu {
@@ -45,28 +54,25 @@ impl Gpu {
         Ok(outputs)
     }
 
-    /// Seconds of one dispatch of `variant`, the gap to the next included: many in one submission, after a warm-up.
-    pub fn time_case(&self, case: &Case, variant: &Variant) -> Result<f64, String> {
-        let read_bytes: usize = case.inputs.iter().map(Vec::len).sum();
-        let copies = (ROTATION_BYTES / read_bytes.max(1) as u64).clamp(1, 16);
-        let bound = (0..copies).map(|_| self.bind_case(case, variant)).collect::<Result<Vec<_>, _>>()?;
-        let steps: Vec<GpuStep> = bound.into_iter().map(|bound| bound.step).collect();
-        let run = |passes: usize| {
-            let started = Instant::now();
-            for _ in 0..passes {
-                self.submit(&steps, None).map_err(|e| e.to_string())?;
-            }
-            self.wait(self.queue.submit([])).map_err(|e| e.to_string())?;
-            Ok::<_, String>(started.elapsed())
-        };
-        // An idle GPU runs at a fraction of its clock: the same work warms it up.
-        let mut passes = 1;
-        let mut elapsed = run(1)?;
-        while elapsed < Duration::from_millis(150) && passes < 1 << 14 {
-            passes *= 2;
-            elapsed = run(passes)?;
+    /// `variant` bound to copies of the case's operands, ready to be timed.
+    pub fn bind_rotation(&self, case: &Case, variant: &Variant) -> Result<Rotation, String> {
+        let bound = (0..copies(case, ROTATION_BYTES)).map(|_| Ok(self.bind_case(case, variant)?.step));
+        Ok(Rotation { steps: bound.collect::<Result<_, String>>()?, next: Cell::new(0) })
+    }
+
+    /// The time of `runs` dispatches, the gaps between them included: many in one submission, one wait.
+    pub fn time_rotation(&self, rotation: &Rotation, runs: u64) -> Result<Duration, String> {
+        let started = Instant::now();
+        let mut left = runs as usize;
+        while left > 0 {
+            let steps = &rotation.steps[rotation.next.get()..];
+            let steps = &steps[..left.min(steps.len())];
+            self.submit(steps, None).map_err(|e| e.to_string())?;
+            rotation.next.set((rotation.next.get() + steps.len()) % rotation.steps.len());
+            left -= steps.len();
         }
-        Ok(run(passes)?.as_secs_f64() / (passes as u64 * copies) as f64)
+        self.wait(self.queue.submit([])).map_err(|e| e.to_string())?;
+        Ok(started.elapsed())
     }
 
     fn bind_case(&self, case: &Case, variant: &Variant) -> Result<Bound, String> {
