@@ -9,8 +9,8 @@ Each folder under doppler-core/tests/fixtures/FAMILY holds
     expected.json    seed and library versions;
                      texts: what the tokenizer makes of them; chat: what its template makes of messages;
                      cases: prompt ids, the logits of the last position, the best five of every position, and 32 greedy
-                     ids with their margins (best minus second best logit); all by transformers in fp32, eager attention.
-                     LongRoPE only: max_seq_len, the context for which its factors are chosen
+                     ids with their margins (best minus second best logit); all by transformers in fp32, eager attention; for
+                     LongRoPE also max_seq_len, the context to choose the factors for
 
 Every folder is checked as it is made, and again by `--check`, against a second evaluation in numpy and f64 that shares
 nothing with transformers: all logits within 1e-4. The check also asks that the model is worth testing with: logits and
@@ -87,7 +87,7 @@ FAMILIES = {
             **GEMMA2, "hidden_act": "gelu_pytorch_tanh", "vocab_size": 320, "hidden_size": 66,
             "intermediate_size": 91, "num_hidden_layers": 4, "num_attention_heads": 6, "num_key_value_heads": 2,
             "head_dim": 14, "query_pre_attn_scalar": 10, "rope_theta": 10000.0, "sliding_window": 24,
-            "attn_logit_softcapping": 3.0, "final_logit_softcapping": 8.0}},
+            "attn_logit_softcapping": 7.0, "final_logit_softcapping": 8.0}},
         # As transformers 5 writes it. Scores are divided by more than their size.
         "gemma2_typed": {"seed": 1, "dtype": "float32", "tokens": 297, "chat": "gemma", "config": {
             **GEMMA2, "vocab_size": 297, "hidden_size": 63, "intermediate_size": 80, "num_hidden_layers": 3,
@@ -95,7 +95,7 @@ FAMILIES = {
             "tie_word_embeddings": True, "use_bidirectional_attention": None,
             "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}, "sliding_window": 20,
             "layer_types": [SLIDING, FULL, SLIDING],
-            "attn_logit_softcapping": 2.0, "final_logit_softcapping": 10.0}},
+            "attn_logit_softcapping": 5.0, "final_logit_softcapping": 10.0}},
     },
     "gemma3": {
         # As on the hub (4B): five layers with a window and the local theta, one without and with the scaled global one.
@@ -255,13 +255,15 @@ def random_weights(config, rng):
     # A tied table is also the head, so its rows must be as short as the head's. Gemma multiplies what it looks up, and
     # norms what it adds to it, which must be more than that, or every token would repeat itself.
     table = 3.0 / np.sqrt(hidden) if is_tied(config) else 1.0
-    added = 5.0 if gemma else 1.0
+    added = 7.0 if gemma else 1.0
+    # A cap flattens attention.
+    sharp = 2.2 if config.get("attn_logit_softcapping") else 1.4
     weights = {"model.embed_tokens.weight": table * rng.standard_normal((config["vocab_size"], hidden))}
     for index in range(config["num_hidden_layers"]):
         layer = {
             "input_layernorm": norm(), "post_attention_layernorm": norm(gain=added),
-            "self_attn.q_proj": matrix(heads * head_dim, hidden, 1.4),
-            "self_attn.k_proj": matrix(kv, hidden, 1.4),
+            "self_attn.q_proj": matrix(heads * head_dim, hidden, sharp),
+            "self_attn.k_proj": matrix(kv, hidden, sharp),
             "self_attn.v_proj": matrix(kv, hidden, 1.0),
             "self_attn.o_proj": matrix(hidden, heads * head_dim, 1.2),
             "mlp.gate_proj": matrix(inner, hidden, 1.5), "mlp.up_proj": matrix(inner, hidden, 1.0),
@@ -276,8 +278,8 @@ def random_weights(config, rng):
             layer["mlp.gate_up_proj"] = np.concatenate([layer.pop(f"mlp.{x}_proj") for x in ["gate", "up"]])
         weights |= {f"model.layers.{index}.{part}.weight": values for part, values in layer.items()}
         if model_type == "qwen2":
-            weights |= {f"model.layers.{index}.self_attn.{x}_proj.bias": 0.7 * rng.standard_normal(size)
-                        for x, size in [("q", heads * head_dim), ("k", kv), ("v", kv)]}
+            weights |= {f"model.layers.{index}.self_attn.{x}_proj.bias": gain * rng.standard_normal(size)
+                        for x, size, gain in [("q", heads * head_dim, 0.7), ("k", kv, 0.7), ("v", kv, 0.3)]}
     weights["model.norm.weight"] = norm()
     if not is_tied(config):
         weights["lm_head.weight"] = matrix(config["vocab_size"], hidden, 3.0)
@@ -334,7 +336,8 @@ def transformers_says(folder, spec, rng):
         short = original and length + GREEDY_TOKENS <= original
         limit = {"max_seq_len": original if short else spec["config"]["max_position_embeddings"]}
         cases.append({
-            "prompt_ids": prompt, **(limit if is_longrope(spec["config"]) else {}), "logits": floats(logits[-1]), "top5_ids": best.tolist(),
+            "prompt_ids": prompt, **(limit if is_longrope(spec["config"]) else {}),
+            "logits": floats(logits[-1]), "top5_ids": best.tolist(),
             "top5_logits": [floats(row) for row in np.take_along_axis(logits, best, axis=1)],
             "greedy_ids": ids, "greedy_margins": floats(margins)})
     libraries = [torch, transformers, tokenizers, safetensors, np]
@@ -407,30 +410,31 @@ class Decoder:
     logit_cap: float | None
 
 
-def decoder(config, max_seq_len=None):
-    layers, head_dim, gemma, model_type = (
-        config["num_hidden_layers"], head_size(config), is_gemma(config), config["model_type"])
+def decoder(config, max_seq_len=0):
+    layers, head_dim, gemma = config["num_hidden_layers"], head_size(config), is_gemma(config)
     window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
-    # Gemma has a pattern; elsewhere the window is everybody's.
-    period = {"gemma2": 2, "gemma3_text": config.get("sliding_window_pattern", 6)}.get(model_type, layers + 1)
+    if window and window >= config["max_position_embeddings"]:
+        window = None
+    # Gemma has a pattern; elsewhere the window is every layer's.
+    period = {"gemma2": 2, "gemma3_text": config.get("sliding_window_pattern", 6)}.get(config["model_type"], layers + 1)
     types = config.get("layer_types") or [FULL if index % period == 0 else SLIDING for index in range(1, layers + 1)]
 
     given = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    long = is_longrope(config) and max_seq_len > config["original_max_position_embeddings"]
+    original = config.get("original_max_position_embeddings")
 
     def rope(kind):
-        rope = {"rope_theta": config.get("rope_theta"), "partial_rotary_factor": config.get("partial_rotary_factor", 1.0),
-                "long": long, **given.get(kind, given)}
+        settings = {"rope_theta": config.get("rope_theta"),
+                    "partial_rotary_factor": config.get("partial_rotary_factor", 1.0), **given.get(kind, given)}
         if kind == SLIDING and "rope_local_base_freq" in config:
-            rope = {"rope_theta": config["rope_local_base_freq"], "partial_rotary_factor": 1.0, "long": False}
-        return {**rope, "rope_type": rope.get("rope_type", rope.get("type", "default"))}
+            settings = {"rope_theta": config["rope_local_base_freq"], "partial_rotary_factor": 1.0}
+        if is_longrope(config):
+            settings["long"] = max_seq_len > original
+        return {**settings, "rope_type": settings.get("rope_type", settings.get("type", "default"))}
 
-    ropes = [rope(kind) for kind in types]
-    for index, turns in enumerate(config.get("no_rope_layers", [])):
-        ropes[index] = ropes[index] if turns else None
+    turning = config.get("no_rope_layers", [1] * layers)
+    ropes = [rope(kind) if turns else None for kind, turns in zip(types, turning, strict=True)]
     magnitude = 1.0
     if is_longrope(config):
-        original = config["original_max_position_embeddings"]
         magnitude = np.sqrt(1 + np.log(config["max_position_embeddings"] / original) / np.log(original))
     return Decoder(
         heads=config["num_attention_heads"], kv_heads=config["num_key_value_heads"], head_dim=head_dim,
@@ -544,7 +548,7 @@ def unfused(model, weights):
     return separate
 
 
-def mistakes(model, weights):
+def mistakes(config, model, weights, ids):
     """Name, model and weights for each way to get wrong what sets this model apart from plain Llama."""
     def each(change):
         return [rope and {**rope, **change(rope)} for rope in model.ropes]
@@ -552,16 +556,17 @@ def mistakes(model, weights):
     turning = [rope for rope in model.ropes if rope]
     seeing_all = [rope for rope, window in zip(model.ropes, model.windows, strict=True) if not window]
     layers = len(model.ropes)
+    window = config.get("sliding_window")
     changes = {
         "no window": {"windows": [None] * layers},
-        "window in all layers": {"windows": [next(filter(None, model.windows), None)] * layers},
+        "window in all layers": {"windows": [window if window and window < len(ids) else None] * layers},
         "window off by one": {"windows": [window and window + 1 for window in model.windows]},
-        "layers shifted": {"windows": model.windows[1:] + model.windows[:1], "ropes": model.ropes[1:] + model.ropes[:1]},
+        "layers shifted": {"windows": np.roll(model.windows, -1).tolist(), "ropes": np.roll(model.ropes, -1).tolist()},
         "rope as without window": {"ropes": [rope and (seeing_all or turning)[0] for rope in model.ropes]},
         "rope in all layers": {"ropes": [rope or turning[0] for rope in model.ropes]},
         "rope not scaled": {"ropes": each(lambda rope: {"rope_type": "default"})},
-        "rope of whole heads": {"ropes": each(lambda rope: {"partial_rotary_factor": 1.0} if rope["rope_type"] != "longrope" else {})},
-        "the other factors": {"ropes": each(lambda rope: {"long": rope["rope_type"] == "longrope" and not rope["long"]})},
+        "rope of whole heads": {"ropes": each(lambda rope: {} if "long" in rope else {"partial_rotary_factor": 1.0})},
+        "the other factors": {"ropes": each(lambda rope: {"long": not rope["long"]} if "long" in rope else {})},
         "no rope magnitude": {"rope_magnitude": 1.0},
         "scores by head_dim": {"score_scale": model.head_dim ** -0.5},
         "no score cap": {"score_cap": None},
@@ -583,13 +588,14 @@ def check(folder):
     """Compares expected.json with numpy; returns a line of figures."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
-    weights = unfused(decoder(config, 0), read_weights(folder / "model.safetensors"))
+    weights = unfused(decoder(config), read_weights(folder / "model.safetensors"))
     lengths = [len(case["prompt_ids"]) for case in expected["cases"]]
     assert lengths == PROMPT_LENGTHS, f"{folder}: prompts of {lengths} tokens"
     worst, peaks, spread, margins, kinds = 0.0, [], [], [], []
     for case in expected["cases"]:
         prompt, greedy = case["prompt_ids"], case["greedy_ids"]
-        model = decoder(config, case.get("max_seq_len"))
+        model = decoder(config, case.get("max_seq_len", 0))
+        assert is_longrope(config) == ("max_seq_len" in case), f"{folder}: max_seq_len"
         logits = numpy_logits(model, weights, prompt + greedy, peaks)
         at = len(prompt) - 1
         worst = max(worst, np.abs(logits[at] - case["logits"]).max())
@@ -604,7 +610,7 @@ def check(folder):
         margins.append((first - second).min())
         kinds.append(len(set(greedy)))
     effects = {name: np.abs(numpy_logits(wrong, wrong_weights, prompt)[-1] - case["logits"]).max()
-               for name, wrong, wrong_weights in mistakes(model, weights)}
+               for name, wrong, wrong_weights in mistakes(config, model, weights, prompt)}
     line = (f"{folder.name}: numpy agrees to {worst:.1e}; std of logits {min(spread):.2f}; largest attention weight "
             f"{np.mean(peaks):.2f}; least margin {min(margins):.3f}; distinct greedy ids {kinds}")
     if effects:

@@ -18,7 +18,7 @@ pub(crate) struct ComputePipeline {
 }
 
 /// A step that is ready to be encoded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct GpuStep {
     pipeline: Arc<ComputePipeline>,
     bindings: wgpu::BindGroup,

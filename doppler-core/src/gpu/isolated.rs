@@ -15,6 +15,8 @@ const GUARD: u64 = 256;
 const POISON: u8 = 0xA5;
 /// Weights are bound in rotation over this much memory, so that no cache holds them.
 const ROTATION_BYTES: usize = 512 << 20;
+/// Dispatches in a submission, about.
+const SUBMITTED: usize = 64;
 const USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
@@ -57,7 +59,10 @@ impl Gpu {
     /// `variant` bound to copies of the case's operands, ready to be timed.
     pub fn bind_rotation(&self, case: &Case, variant: &Variant) -> Result<Rotation, String> {
         let bound = (0..copies(case, ROTATION_BYTES)).map(|_| Ok(self.bind_case(case, variant)?.step));
-        Ok(Rotation { steps: bound.collect::<Result<_, String>>()?, next: Cell::new(0) })
+        let bound = bound.collect::<Result<Vec<GpuStep>, String>>()?;
+        // Few copies come around again within one submission, so that its cost is shared by many dispatches.
+        let steps = bound.iter().cycle().take(SUBMITTED.next_multiple_of(bound.len())).cloned().collect();
+        Ok(Rotation { steps, next: Cell::new(0) })
     }
 
     /// The time of `runs` dispatches, the gaps between them included: many in one submission, one wait.
