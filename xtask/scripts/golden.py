@@ -9,8 +9,8 @@ Each folder under doppler-core/tests/fixtures/FAMILY holds
     expected.json    seed and library versions;
                      texts: what the tokenizer makes of them; chat: what its template makes of messages;
                      cases: prompt ids, the logits of the last position, the best five of every position, and 32 greedy
-                     ids with their margins (best minus second best logit); all by transformers in fp32, eager attention; for
-                     LongRoPE also max_seq_len, the context to choose the factors for
+                     ids with their margins (best minus second best logit), with LongRoPE also max_seq_len, the context
+                     to choose the factors for; all by transformers in fp32, eager attention
 
 Every folder is checked as it is made, and again by `--check`, against a second evaluation in numpy and f64 that shares
 nothing with transformers: all logits within 1e-4. The check also asks that the model is worth testing with: logits and
@@ -40,7 +40,7 @@ BASE = {"hidden_act": "silu", **COMMON}
 LLAMA = {**BASE, "architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": False,
          "mlp_bias": False}
 MISTRAL = {**BASE, "architectures": ["MistralForCausalLM"], "model_type": "mistral"}
-# Gemma's files say nothing about tied embeddings: they are tied.
+# Where Gemma's files say nothing about tied embeddings, they are tied.
 GEMMA = {**COMMON, "hidden_activation": "gelu_pytorch_tanh", "rms_norm_eps": 1e-6, "attention_bias": False,
          "pad_token_id": 0}
 GEMMA2 = {**GEMMA, "architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2"}
@@ -83,13 +83,13 @@ FAMILIES = {
     },
     "gemma2": {
         # As on the hub: the layers alternate without the file saying so. Scores are divided by less than their size.
-        "gemma2_alternating": {"seed": 1, "dtype": "bfloat16", "tokens": 309, "chat": "gemma", "config": {
+        "gemma2_alternating": {"seed": 2, "dtype": "bfloat16", "tokens": 309, "chat": "gemma", "config": {
             **GEMMA2, "hidden_act": "gelu_pytorch_tanh", "vocab_size": 320, "hidden_size": 66,
             "intermediate_size": 91, "num_hidden_layers": 4, "num_attention_heads": 6, "num_key_value_heads": 2,
             "head_dim": 14, "query_pre_attn_scalar": 10, "rope_theta": 10000.0, "sliding_window": 24,
             "attn_logit_softcapping": 7.0, "final_logit_softcapping": 8.0}},
         # As transformers 5 writes it. Scores are divided by more than their size.
-        "gemma2_typed": {"seed": 1, "dtype": "float32", "tokens": 297, "chat": "gemma", "config": {
+        "gemma2_typed": {"seed": 2, "dtype": "float32", "tokens": 297, "chat": "gemma", "config": {
             **GEMMA2, "vocab_size": 297, "hidden_size": 63, "intermediate_size": 80, "num_hidden_layers": 3,
             "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 10, "query_pre_attn_scalar": 21,
             "tie_word_embeddings": True, "use_bidirectional_attention": None,
@@ -118,7 +118,7 @@ FAMILIES = {
     },
     "qwen2": {
         # As on the hub: a window that is switched off, no head_dim, and not a word of the biases.
-        "qwen2_tied": {"seed": 1, "dtype": "bfloat16", "tokens": 303, "chat": "turns", "config": {
+        "qwen2_tied": {"seed": 4, "dtype": "bfloat16", "tokens": 303, "chat": "turns", "config": {
             **QWEN2, "vocab_size": 320, "hidden_size": 60, "intermediate_size": 101, "num_hidden_layers": 3,
             "num_attention_heads": 6, "num_key_value_heads": 2, "tie_word_embeddings": True,
             "rope_theta": 1000000.0, "sliding_window": 16, "use_sliding_window": False, "max_window_layers": 2}},
@@ -129,7 +129,7 @@ FAMILIES = {
             "use_sliding_window": False, "max_window_layers": 28, "layer_types": [FULL, FULL]}},
     },
     "qwen3": {
-        "qwen3_tied": {"seed": 1, "dtype": "bfloat16", "tokens": 301, "chat": "turns", "config": {
+        "qwen3_tied": {"seed": 6, "dtype": "bfloat16", "tokens": 301, "chat": "turns", "config": {
             **QWEN3, "vocab_size": 320, "hidden_size": 48, "intermediate_size": 83, "num_hidden_layers": 3,
             "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 18, "tie_word_embeddings": True,
             "rope_theta": 1000000, "rope_scaling": None, "sliding_window": None, "use_sliding_window": False,
@@ -143,7 +143,7 @@ FAMILIES = {
     },
     "phi3": {
         # Phi-3 mini 4k: a window.
-        "phi3_window": {"seed": 1, "dtype": "float16", "tokens": 295, "chat": "inst", "config": {
+        "phi3_window": {"seed": 2, "dtype": "float16", "tokens": 295, "chat": "inst", "config": {
             **PHI3, "vocab_size": 295, "hidden_size": 60, "intermediate_size": 75, "num_hidden_layers": 2,
             "num_attention_heads": 6, "num_key_value_heads": 6, "tie_word_embeddings": False,
             "original_max_position_embeddings": 128, "rope_theta": 10000.0, "rope_scaling": None,
@@ -156,7 +156,7 @@ FAMILIES = {
             "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5},
             "sliding_window": None}},
         # Phi-4 mini: tied, 12 of 16 elements turn, each pair slowed by a factor of its own, one of two lists.
-        "phi3_longrope": {"seed": 1, "dtype": "float32", "tokens": 299, "chat": "turns", "config": {
+        "phi3_longrope": {"seed": 3, "dtype": "float32", "tokens": 299, "chat": "turns", "config": {
             **PHI3, "vocab_size": 299, "hidden_size": 64, "intermediate_size": 85, "num_hidden_layers": 3,
             "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True,
             "max_position_embeddings": 256, "original_max_position_embeddings": 64, "rope_theta": 10000.0,
@@ -166,7 +166,7 @@ FAMILIES = {
     },
     "smollm3": {
         # Every fourth layer does without positions.
-        "smollm3_nope": {"seed": 1, "dtype": "bfloat16", "tokens": 310, "chat": "turns", "config": {
+        "smollm3_nope": {"seed": 2, "dtype": "bfloat16", "tokens": 310, "chat": "turns", "config": {
             **SMOLLM3, "vocab_size": 320, "hidden_size": 60, "intermediate_size": 79, "num_hidden_layers": 5,
             "num_attention_heads": 6, "num_key_value_heads": 2, "tie_word_embeddings": True,
             "rope_theta": 5000000.0, "rope_scaling": None, "sliding_window": None, "use_sliding_window": False,
@@ -554,7 +554,8 @@ def mistakes(config, model, weights, ids):
         return [rope and {**rope, **change(rope)} for rope in model.ropes]
 
     turning = [rope for rope in model.ropes if rope]
-    seeing_all = [rope for rope, window in zip(model.ropes, model.windows, strict=True) if not window]
+    unlimited = [rope for rope, window in zip(model.ropes, model.windows, strict=True) if not window]
+    main = (unlimited or turning)[0]
     layers = len(model.ropes)
     window = config.get("sliding_window")
     changes = {
@@ -562,7 +563,8 @@ def mistakes(config, model, weights, ids):
         "window in all layers": {"windows": [window if window and window < len(ids) else None] * layers},
         "window off by one": {"windows": [window and window + 1 for window in model.windows]},
         "layers shifted": {"windows": np.roll(model.windows, -1).tolist(), "ropes": np.roll(model.ropes, -1).tolist()},
-        "rope as without window": {"ropes": [rope and (seeing_all or turning)[0] for rope in model.ropes]},
+        "one rope": {"ropes": each(lambda rope: main)},
+        "one rope scaling": {"ropes": each(lambda rope: {**main, "rope_theta": rope["rope_theta"]})},
         "rope in all layers": {"ropes": [rope or turning[0] for rope in model.ropes]},
         "rope not scaled": {"ropes": each(lambda rope: {"rope_type": "default"})},
         "rope of whole heads": {"ropes": each(lambda rope: {} if "long" in rope else {"partial_rotary_factor": 1.0})},
