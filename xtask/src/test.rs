@@ -50,12 +50,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if driver {
         // Unit, shader, property, hostile-file, golden, example and documentation tests.
         let features = if model { all } else { features(&[GPU_TESTS])? };
-        steps.run("test", || {
-            run_tests(cargo().args(["test", "--workspace", "--no-fail-fast", "--features", &features]))
-        });
-        steps.run("benches", || {
-            run_command(cargo().args(["bench", "--profile", "dev", "-p", "doppler-core", "--benches", "--", "--test"]))
-        });
+        let test = |what: &[&str]| {
+            let mut command = cargo();
+            command.args(["test", "--workspace", "--no-fail-fast", "--features", &features]).args(what);
+            command
+        };
+        steps.run("test", || run_tests(&mut test(&[])));
+        // Each measurement once.
+        steps.run("benches", || run_command(&mut test(&["--bench", "kernels", "--bench", "pipeline"])));
     } else {
         steps.not_run("test", "there is no Vulkan driver");
     }
