@@ -209,12 +209,6 @@ pub enum Error {
         /// What would make it fit.
         remedy: String,
     },
-    /// A number of the configuration that the decoder has no kernel for.
-    #[error("the decoder does not support {what}; convert a model without it")]
-    UnsupportedModel {
-        /// The field and its value.
-        what: String,
-    },
     /// A tokenizer file larger than any that is known.
     #[error("the tokenizer file has {bytes} bytes, at most {limit} are read; check that it is a tokenizer.json")]
     TokenizerTooLarge {

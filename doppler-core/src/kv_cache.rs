@@ -1,6 +1,6 @@
 //! The keys and values of every position so far, and the rotary table; grows in steps.
 
-use doppler_rdrr::{DType, ModelConfig};
+use doppler_rdrr::{DType, LayerType, ModelConfig};
 
 use crate::{Device, Error, Tensor};
 
@@ -11,8 +11,10 @@ const STEP: usize = 256;
 #[derive(Debug)]
 pub(crate) struct KvCache {
     pub layers: Vec<(Tensor, Tensor)>,
-    /// cos and sin of every position, `[capacity, head_dim / 2, 2]`.
-    pub rope: Tensor,
+    /// cos and sin of every position, `[capacity, rotary_dim / 2, 2]`.
+    rope: Tensor,
+    /// The same for layers with a sliding window, where that differs.
+    local_rope: Option<Tensor>,
     /// Positions that fit.
     pub capacity: usize,
     pub dtype: DType,
@@ -35,9 +37,24 @@ impl KvCache {
                 Ok((keys, device.alloc(&format!("kv_cache.{i}.v"), &shape, dtype)?))
             })
             .collect::<Result<_, Error>>()?;
-        let rope = device.alloc("rope_table", &[capacity, config.head_dim / 2, 2], DType::F32)?;
-        device.write(&rope, bytemuck::cast_slice(&rope_table(config, capacity)))?;
-        Ok(KvCache { layers, rope, capacity, dtype })
+        let table = |layer_type| {
+            let table = device.alloc("rope_table", &[capacity, config.rotary_dim / 2, 2], DType::F32)?;
+            let frequencies = config.rope_frequencies(layer_type, max_seq_len);
+            let values = rope_table(&frequencies, config.rope_attention_factor(), capacity);
+            device.write(&table, bytemuck::cast_slice(&values))?;
+            Ok::<_, Error>(table)
+        };
+        let rope = table(LayerType::FullAttention)?;
+        let local_rope = config.rope_local_base_freq.map(|_| table(LayerType::SlidingAttention)).transpose()?;
+        Ok(KvCache { layers, rope, local_rope, capacity, dtype })
+    }
+
+    /// The rotary table of a layer.
+    pub fn rope(&self, layer_type: LayerType) -> &Tensor {
+        match (&self.local_rope, layer_type) {
+            (Some(local), LayerType::SlidingAttention) => local,
+            _ => &self.rope,
+        }
     }
 
     /// A larger cache with the first `used` positions of this one: at least `positions`, doubled while that fits.
@@ -58,20 +75,20 @@ impl KvCache {
         Ok(grown)
     }
 
-    /// Bytes for `positions`, rotary table included.
+    /// Bytes for `positions`, rotary tables included.
     pub fn bytes(config: &ModelConfig, dtype: DType, positions: usize) -> u64 {
         let kv = 2 * config.num_hidden_layers as u64 * config.kv_dim() as u64 * dtype.block_bytes() as u64;
-        positions as u64 * (kv + config.head_dim as u64 * 4)
+        let tables = if config.rope_local_base_freq.is_some() { 2 } else { 1 };
+        positions as u64 * (kv + tables * config.rotary_dim as u64 * 4)
     }
 }
 
-fn rope_table(config: &ModelConfig, positions: usize) -> Vec<f32> {
-    let frequencies = config.rope_frequencies();
-    let mut table = Vec::with_capacity(positions * config.head_dim);
+fn rope_table(frequencies: &[f64], factor: f64, positions: usize) -> Vec<f32> {
+    let mut table = Vec::with_capacity(positions * frequencies.len() * 2);
     for position in 0..positions {
-        for frequency in &frequencies {
+        for frequency in frequencies {
             let (sin, cos) = (position as f64 * frequency).sin_cos();
-            table.extend([cos as f32, sin as f32]);
+            table.extend([(factor * cos) as f32, (factor * sin) as f32]);
         }
     }
     table

@@ -139,7 +139,6 @@ impl PipelineBuilder {
     pub async fn build_with_progress(self, progress: impl FnMut(u64, u64)) -> Result<DecoderPipeline, Error> {
         let model = Arc::new(Model::open(&self.path)?);
         let config = model.config();
-        supported(config)?;
         if !matches!(self.kv_dtype, DType::F16 | DType::F32) {
             return Err(Error::KvDType { dtype: self.kv_dtype });
         }
@@ -164,14 +163,6 @@ impl PipelineBuilder {
             ahead: VecDeque::new(),
             decode: None,
         })
-    }
-}
-
-/// What the decoder has no kernel for must not be ignored.
-fn supported(config: &ModelConfig) -> Result<(), Error> {
-    match config.final_logit_softcapping {
-        Some(cap) => Err(Error::UnsupportedModel { what: format!("`final_logit_softcapping` = {cap}") }),
-        None => Ok(()),
     }
 }
 

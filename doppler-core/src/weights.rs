@@ -74,12 +74,19 @@ impl Matrix {
     }
 }
 
-/// Takes a vector of `len` elements as f32; widening is exact.
-pub(crate) fn load_vector(device: &Device, model: &Arc<Model>, name: &str, len: usize) -> Result<Tensor, Error> {
+/// Takes a vector of `len` elements as f32 (widening is exact), each through `change`.
+pub(crate) fn load_vector(
+    device: &Device,
+    model: &Arc<Model>,
+    name: &str,
+    len: usize,
+    change: impl Fn(f32) -> f32,
+) -> Result<Tensor, Error> {
     let entry = model.tensor(name)?;
     expect_shape(entry, &[len])?;
     let mut values = vec![0.0; len];
     dequantize(entry.dtype, &model.bytes(entry), &mut values)?;
+    values.iter_mut().for_each(|value| *value = change(*value));
     let tensor = device.alloc(name, &[len], DType::F32)?;
     device.write(&tensor, bytemuck::cast_slice(&values))?;
     Ok(tensor)

@@ -13,11 +13,18 @@ use serde_json::Value;
 /// |Δlogit| in f32, over all logits of the last position.
 const TOLERANCE: f32 = 1e-3;
 
+const FAMILIES: [&str; 7] = ["gemma2", "gemma3", "llama", "phi3", "qwen2", "qwen3", "smollm3"];
+
 fn fixtures() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama");
-    let mut folders: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let list = |family: &str| {
+        let folders: Vec<_> =
+            std::fs::read_dir(root.join(family)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!folders.is_empty(), "the fixtures of {family} are missing");
+        folders
+    };
+    let mut folders: Vec<_> = FAMILIES.iter().flat_map(|family| list(family)).collect();
     folders.sort();
-    assert!(folders.len() >= 4, "fixtures are missing: {folders:?}");
     folders
 }
 
@@ -41,16 +48,19 @@ fn check(options: &DeviceOptions) {
 
 async fn check_model(options: &DeviceOptions, model: &Path, expected: &Value, fixture: &Path) {
     let device = Device::open(options).await.unwrap();
-    // A small chunk makes prompts cross it.
-    let builder = DecoderPipeline::builder(&device, model).kv_dtype(DType::F32).prefill_chunk(33);
-    let mut pipeline = builder.build().await.unwrap();
-    check_text(&pipeline, expected, fixture);
     let cases = expected["cases"].as_array().unwrap();
     assert!(cases.len() >= 3);
     for case in cases {
         let (prompt, wanted) = (ids(&case["prompt_ids"]), floats(&case["logits"]));
         let what = format!("{:?} {} after {} tokens", options.choice, fixture.display(), prompt.len());
-        pipeline.rewind(0).unwrap();
+        // A small chunk makes prompts cross it.
+        let mut builder = DecoderPipeline::builder(&device, model).kv_dtype(DType::F32).prefill_chunk(33);
+        // LongRoPE chooses its frequencies by the context that is asked for.
+        if let Some(max_seq_len) = case["max_seq_len"].as_u64() {
+            builder = builder.max_seq_len(max_seq_len as usize);
+        }
+        let mut pipeline = builder.build().await.unwrap();
+        check_text(&pipeline, expected, fixture);
         let logits = pipeline.forward(&prompt, 1).await.unwrap();
         assert_eq!(logits.last().len(), wanted.len(), "{what}");
         for (id, (actual, wanted)) in logits.last().iter().zip(&wanted).enumerate() {

@@ -11,8 +11,6 @@ pub struct Entry {
     pub name: &'static str,
     /// The ugly shapes: one, primes, around the workgroup size, the largest.
     pub edge_cases: fn() -> Vec<Case>,
-    /// Shapes to time, named after their use.
-    pub bench_cases: fn() -> Vec<Case>,
     /// Random shapes and values.
     #[cfg(feature = "testing")]
     pub strategy: fn() -> proptest::strategy::BoxedStrategy<Case>,

@@ -25,6 +25,7 @@ pub mod matmul;
 pub mod rms_norm;
 pub mod rope;
 mod shared;
+pub mod softcap;
 pub mod softmax;
 mod tier;
 pub mod top_k;
@@ -42,12 +43,13 @@ pub use kv_write::KvWrite;
 pub use matmul::MatMul;
 pub use rms_norm::RmsNorm;
 pub use rope::Rope;
+pub use softcap::SoftCap;
 pub use softmax::Softmax;
 pub use tier::{Choice, Tier, select};
 pub use top_k::TopK;
 pub use variant::Variant;
 
-/// Every kernel, for tests, benches and the tuner.
+/// Every kernel, for tests and self-tests.
 pub static KERNELS: &[Entry] = &[
     add::ENTRY,
     argmax::ENTRY,
@@ -60,6 +62,7 @@ pub static KERNELS: &[Entry] = &[
     matmul::ENTRY,
     rms_norm::ENTRY,
     rope::ENTRY,
+    softcap::ENTRY,
     softmax::ENTRY,
     top_k::ENTRY,
 ];

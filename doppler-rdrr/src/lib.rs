@@ -32,7 +32,7 @@ pub mod tokenizer;
 mod writer;
 
 pub use blocks::dequantize;
-pub use config::{Activation, ModelConfig, RopeScaling};
+pub use config::{Activation, LayerType, ModelConfig, RopeScaling};
 pub use dtype::DType;
 pub use error::Error;
 pub use manifest::Manifest;

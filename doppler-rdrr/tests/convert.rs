@@ -7,7 +7,7 @@ use std::path::Path;
 
 use build::{GgufFile, value};
 use doppler_rdrr::convert::{ConvertOptions, Source, convert};
-use doppler_rdrr::{Activation, DType, Error, Model, ModelConfig, RopeScaling, dequantize};
+use doppler_rdrr::{Activation, DType, Error, LayerType, Model, ModelConfig, RopeScaling, dequantize};
 use tempfile::TempDir;
 
 /// A converted model and the folder that it lies in.
@@ -48,13 +48,24 @@ fn expected_config() -> ModelConfig {
         vocab_size: 264,
         max_position_embeddings: 128,
         rms_norm_eps: 1e-5,
+        rms_norm_weight_offset: false,
+        sandwich_norms: false,
+        qk_norm: false,
+        attention_bias: false,
         rope_theta: 10_000.0,
         rope_scaling: RopeScaling::None,
+        rope_local_base_freq: None,
+        rotary_dim: 16,
+        rope_layers: vec![true; 2],
+        layer_types: vec![LayerType::FullAttention; 2],
         query_pre_attn_scalar: 16.0,
         sliding_window: None,
         attn_logit_softcapping: None,
         final_logit_softcapping: None,
         hidden_act: Activation::Silu,
+        embedding_scale: 1.0,
+        residual_scale: 1.0,
+        logit_input_scale: 1.0,
         tie_word_embeddings: true,
         bos_token_id: Some(262),
         eos_token_ids: vec![263],
@@ -115,7 +126,12 @@ fn version_2_alignment_untied_head_and_window() {
     let head = build::f32_bytes(&build::numbers("head", 264 * 64));
     file.push("output.weight", &[264, 64], build::F32, head.clone());
     let (_folder, model) = converted_gguf(&file, None);
-    let expected = ModelConfig { tie_word_embeddings: false, sliding_window: Some(32), ..expected_config() };
+    let expected = ModelConfig {
+        tie_word_embeddings: false,
+        sliding_window: Some(32),
+        layer_types: vec![LayerType::SlidingAttention; 2],
+        ..expected_config()
+    };
     assert_eq!(model.config(), &expected);
     assert_eq!(bytes(&model, "lm_head.weight").1, head);
 }
@@ -125,7 +141,7 @@ fn gguf_rope_scaling() {
     let scaling = |change: &dyn Fn(&mut GgufFile)| {
         let mut file = build::llama();
         change(&mut file);
-        Source::from_gguf(file.bytes(), "").map(|source| source.config().rope_scaling)
+        Source::from_gguf(file.bytes(), "").map(|source| source.config().rope_scaling.clone())
     };
     let linear = scaling(&|file| {
         file.set("llama.rope.scaling.type", value::string("linear")).set("llama.rope.scaling.factor", value::f32(2.5));
@@ -137,10 +153,13 @@ fn gguf_rope_scaling() {
         high_freq_factor: 4.0,
         original_max_position_embeddings: 128,
     };
-    let config = ModelConfig { rope_scaling: numbers, ..expected_config() };
-    let plain = expected_config().rope_frequencies();
-    let divisors: Vec<f32> =
-        plain.iter().zip(config.rope_frequencies()).map(|(plain, scaled)| (plain / scaled) as f32).collect();
+    let config = ModelConfig { rope_scaling: numbers.clone(), ..expected_config() };
+    let plain = expected_config().rope_frequencies(LayerType::FullAttention, 128);
+    let divisors: Vec<f32> = plain
+        .iter()
+        .zip(config.rope_frequencies(LayerType::FullAttention, 128))
+        .map(|(plain, scaled)| (plain / scaled) as f32)
+        .collect();
     let llama3 = scaling(&|file| {
         file.set("llama.rope.scaling.original_context_length", value::u32(128));
         file.push("rope_freqs.weight", &[8], build::F32, build::f32_bytes(&divisors));
@@ -316,7 +335,6 @@ fn config_json_variants() {
         ("attention_bias", true.into()),
         ("mlp_bias", true.into()),
         ("hidden_act", "relu".into()),
-        ("partial_rotary_factor", 0.5.into()),
         ("rope_scaling", serde_json::json!({ "type": "dynamic", "factor": 2.0 })),
     ] {
         let error = read(serde_json::json!({ key: value })).unwrap_err();

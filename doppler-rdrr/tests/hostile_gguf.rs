@@ -129,7 +129,7 @@ refuses!(
 );
 refuses!(no_architecture, |f| f.cut("general.architecture"), Error::MissingKey { key } if key == "general.architecture");
 refuses!(no_block_count, |f| f.cut("llama.block_count"), Error::MissingKey { key } if key == "llama.block_count");
-refuses!(unknown_architecture, |f| f.put("general.architecture", value::string("mamba")), Error::UnknownArchitecture { found, supported } if found == "mamba" && supported == &["llama"]);
+refuses!(unknown_architecture, |f| f.put("general.architecture", value::string("mamba")), Error::UnknownArchitecture { found, supported } if found == "mamba" && supported.contains(&"llama"));
 refuses!(size_is_text, |f| f.put("llama.block_count", value::string("2")), Error::KeyType { key, .. } if key == "num_hidden_layers");
 refuses!(size_per_layer, |f| f.put("llama.feed_forward_length", value::i32s(&[96, 96])), Error::KeyType { key, .. } if key == "llama.feed_forward_length");
 refuses!(too_many_layers, |f| f.put("llama.block_count", value::u32(u32::MAX)), Error::KeyType { key, .. } if key == "num_hidden_layers");
@@ -154,7 +154,7 @@ refuses!(
 );
 refuses!(divisors_of_no_formula, |f| f.add("rope_freqs.weight", &[8], F32, build::f32_bytes(&build::numbers("x", 8))), Error::UnsupportedSetting { key, .. } if key == "rope_freqs.weight");
 refuses!(missing_tensor, |f| drop(f.tensors.pop()), Error::SourceTensorMissing { tensor } if tensor == "model.norm.weight");
-refuses!(unexpected_tensor, |f| f.add("blk.0.attn_q.bias", &[64], F32, vec![0; 256]), Error::SourceTensorUnexpected { tensor } if tensor == "blk.0.attn_q.bias");
+refuses!(unexpected_tensor, |f| f.add("blk.0.attn_q.bias", &[64], F32, vec![0; 256]), Error::SourceTensorUnexpected { tensor } if tensor == "model.layers.0.self_attn.q_proj.bias");
 refuses!(layer_too_many, |f| f.add("blk.7.attn_norm.weight", &[64], F32, vec![0; 256]), Error::SourceTensorUnexpected { tensor } if tensor.contains("layers.7"));
 refuses!(same_layer_twice, |f| f.add("blk.00.attn_norm.weight", &[64], F32, vec![0; 256]), Error::DuplicateSourceTensor { tensor } if tensor.contains("layers.0"));
 refuses!(wrong_shape, |f| f.tensors[2].dims = vec![32, 128], Error::SourceTensorShape { tensor, actual, .. } if tensor.contains("q_proj") && actual == &[128, 32]);

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use doppler_rdrr::{Activation, DType, Error, Manifest, Model, ModelConfig, NewModel, RopeScaling, Writer};
+use doppler_rdrr::{Activation, DType, Error, LayerType, Manifest, Model, ModelConfig, NewModel, RopeScaling, Writer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -33,13 +33,24 @@ fn tiny_config() -> ModelConfig {
         vocab_size: 32,
         max_position_embeddings: 128,
         rms_norm_eps: 1e-5,
+        rms_norm_weight_offset: false,
+        sandwich_norms: false,
+        qk_norm: false,
+        attention_bias: false,
         rope_theta: 10000.0,
         rope_scaling: RopeScaling::None,
+        rope_local_base_freq: None,
+        rotary_dim: 16,
+        rope_layers: vec![true; 2],
+        layer_types: vec![LayerType::FullAttention; 2],
         query_pre_attn_scalar: 16.0,
         sliding_window: None,
         attn_logit_softcapping: None,
         final_logit_softcapping: None,
         hidden_act: Activation::Silu,
+        embedding_scale: 1.0,
+        residual_scale: 1.0,
+        logit_input_scale: 1.0,
         tie_word_embeddings: true,
         bos_token_id: Some(1),
         eos_token_ids: vec![2],
@@ -62,31 +73,65 @@ fn short(x: f64) -> f64 {
 }
 
 prop_compose! {
-    fn scaling()(kind in 0..3, factor in number(), low in number(), above in number(), original in 1_usize..1 << 20)
+    fn scaling(half: usize)(
+        kind in 0..4,
+        (factor, low, above) in (number(), number(), number()),
+        original in 2_usize..1 << 20,
+        lists in prop::collection::vec((number(), number()), half),
+    )
         -> RopeScaling
     {
         match kind {
             0 => RopeScaling::None,
             1 => RopeScaling::Linear { factor },
-            _ => RopeScaling::Llama3 {
+            2 => RopeScaling::Llama3 {
                 factor,
                 low_freq_factor: low,
                 high_freq_factor: short(low + above),
                 original_max_position_embeddings: original,
             },
+            _ => RopeScaling::Longrope {
+                short_factor: lists.iter().map(|pair| pair.0).collect(),
+                long_factor: lists.iter().map(|pair| pair.1).collect(),
+                original_max_position_embeddings: original,
+                attention_factor: factor,
+            },
         }
     }
 }
 
+/// Half the elements of a head, and half of those that rotate.
+fn halves() -> impl Strategy<Value = (usize, usize)> {
+    (1_usize..256).prop_flat_map(|half| (Just(half), 1..=half))
+}
+
 prop_compose! {
-    fn config()(
-        sizes in prop::array::uniform5(1_usize..100_000),
+    fn layers(window: bool)(
+        (layers, kind) in (1_usize..80, 0..3),
+        seed in any::<u64>(),
+        rotate in any::<bool>(),
+    ) -> (Vec<LayerType>, Vec<bool>) {
+        let bit = |layer: usize| seed >> (layer % 64) & 1 == 1;
+        let sliding = |layer| window && (kind == 0 || kind == 1 && bit(layer));
+        let kind = |layer| if sliding(layer) { LayerType::SlidingAttention } else { LayerType::FullAttention };
+        ((0..layers).map(kind).collect(), (0..layers).map(|layer| rotate || bit(layer / 3)).collect())
+    }
+}
+
+prop_compose! {
+    fn config()((half_dim, half_rotary) in halves(), window in prop::option::of(1_usize..1 << 20))(
+        half_dim in Just(half_dim),
+        half_rotary in Just(half_rotary),
+        window in Just(window),
+        scaling in scaling(half_rotary),
+        (layer_types, rope_layers) in layers(window.is_some()),
+        sizes in prop::array::uniform4(1_usize..100_000),
         kv_heads in 1_usize..16,
         groups in 1_usize..16,
-        half_dim in 1_usize..256,
         (eps, theta, scalar) in (number(), number(), number()),
-        scaling in scaling(),
-        window in prop::option::of(1_usize..1 << 20),
+        local_theta in prop::option::of(number()),
+        scales in (number(), number(), number()),
+        (offset, sandwich, qk_norm, bias) in any::<(bool, bool, bool, bool)>(),
         caps in (prop::option::of(number()), prop::option::of(number())),
         (gelu, tie) in any::<(bool, bool)>(),
         root_of_head_dim in any::<bool>(),
@@ -96,20 +141,31 @@ prop_compose! {
         ModelConfig {
             hidden_size: sizes[0],
             intermediate_size: sizes[1],
-            num_hidden_layers: sizes[2],
+            num_hidden_layers: layer_types.len(),
             num_attention_heads: kv_heads * groups,
             num_key_value_heads: kv_heads,
             head_dim: half_dim * 2,
-            vocab_size: sizes[3],
-            max_position_embeddings: sizes[4],
+            vocab_size: sizes[2],
+            max_position_embeddings: sizes[3],
             rms_norm_eps: eps,
+            rms_norm_weight_offset: offset,
+            sandwich_norms: sandwich,
+            qk_norm,
+            attention_bias: bias,
             rope_theta: theta,
             rope_scaling: scaling,
+            rope_local_base_freq: local_theta,
+            rotary_dim: 2 * half_rotary,
+            rope_layers,
+            layer_types,
             query_pre_attn_scalar: if root_of_head_dim { short((half_dim as f64 * 2.0).sqrt()) } else { scalar },
             sliding_window: window,
             attn_logit_softcapping: caps.0,
             final_logit_softcapping: caps.1,
             hidden_act: if gelu { Activation::GeluTanh } else { Activation::Silu },
+            embedding_scale: scales.0,
+            residual_scale: scales.1,
+            logit_input_scale: scales.2,
             tie_word_embeddings: tie,
             bos_token_id: bos,
             eos_token_ids: eos,
@@ -288,13 +344,10 @@ fn assert_unsupported(bytes: &[u8], field: &str) {
 
 #[test]
 fn real_manifests_name_what_they_need() {
-    assert_unsupported(include_bytes!("fixtures/manifests/gemma-3-270m-f16.json"), "inference.attention.queryKeyNorm");
-    assert_unsupported(include_bytes!("fixtures/manifests/gemma-3-270m-q4k.json"), "inference.attention.queryKeyNorm");
     assert_unsupported(include_bytes!("fixtures/manifests/embeddinggemma-300m-bf16.json"), "modelType");
     assert_unsupported(include_bytes!("fixtures/manifests/diffusiongemma-26b-q4k.json"), "modelType");
     assert_unsupported(include_bytes!("fixtures/manifests/gemma-4-12b-w4a16.json"), "modelType");
     assert_unsupported(include_bytes!("fixtures/manifests/qwen-3.5-0.8b-q4k.json"), "image_token_id");
-    assert_unsupported(include_bytes!("fixtures/manifests/minicpm4-0.5b-f16.json"), "inference.output.embeddingScale");
 }
 
 #[test]
@@ -307,7 +360,40 @@ fn a_real_manifest_of_a_supported_model() {
         rms_norm_eps: 1e-6,
         query_pre_attn_scalar: 32.0,
         bos_token_id: None,
+        rotary_dim: 32,
         ..tiny_config()
     };
     assert_eq!(config, expected);
+}
+
+#[test]
+fn real_manifests_of_gemma_3() {
+    for manifest in [
+        &include_bytes!("fixtures/manifests/gemma-3-270m-f16.json")[..],
+        include_bytes!("fixtures/manifests/gemma-3-270m-q4k.json"),
+    ] {
+        let config = Manifest::parse(manifest).unwrap().config().unwrap();
+        assert!(config.rms_norm_weight_offset && config.sandwich_norms && config.qk_norm && !config.attention_bias);
+        assert_eq!((config.hidden_size, config.head_dim, config.rotary_dim), (640, 256, 256));
+        assert_eq!(config.embedding_scale, 640f64.sqrt());
+        assert_eq!((config.rope_theta, config.rope_local_base_freq), (1e6, Some(1e4)));
+        let full: Vec<usize> = (0..18).filter(|&layer| config.window(layer).is_none()).collect();
+        assert_eq!(full, [5, 11, 17]);
+        assert_eq!(config.window(0), Some(512));
+        assert_eq!(config.query_pre_attn_scalar, 256.0);
+    }
+}
+
+#[test]
+fn a_real_manifest_with_longrope_and_scales() {
+    let manifest = include_bytes!("fixtures/manifests/minicpm4-0.5b-f16.json");
+    let config = Manifest::parse(manifest).unwrap().config().unwrap();
+    assert_eq!((config.embedding_scale, config.logit_input_scale), (12.0, 0.25));
+    assert!((config.residual_scale - 1.4 / 24f64.sqrt()).abs() < 1e-12);
+    let RopeScaling::Longrope { short_factor, original_max_position_embeddings, attention_factor, .. } =
+        config.rope_scaling
+    else {
+        panic!("{:?}", config.rope_scaling)
+    };
+    assert_eq!((short_factor.len(), original_max_position_embeddings, attention_factor), (32, 32768, 1.0));
 }

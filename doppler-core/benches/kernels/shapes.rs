@@ -115,7 +115,7 @@ fn product(label: String, weight: DType, [rows, out_features, in_features]: [usi
 /// Everything at a scale, the roofs first.
 pub fn benches(scale: &Scale) -> Vec<Bench> {
     let mut benches = vec![
-        Bench::stream("roof_stream".to_owned(), Add { len: scale.stream }),
+        Bench::stream("roof_stream".to_owned(), Add::sum(scale.stream)),
         Bench::stream("roof_stream".to_owned(), ArgMax { rows: scale.stream >> 12, cols: 3 << 12 }),
     ];
     for weight in [DType::F32, DType::F16, DType::Q8_0] {
@@ -178,7 +178,7 @@ fn rest(d: &Decoder, rows: usize) -> Vec<Bench> {
     let kv_write = KvWrite { rows, kv_dim, capacity, dtype: DType::F16 };
     let mut benches = vec![
         Bench::stream(label("norm"), RmsNorm { rows, cols: d.hidden_size, eps: 1e-5 }),
-        Bench::stream(label("residual"), Add { len: rows * d.hidden_size }),
+        Bench::stream(label("residual"), Add::sum(rows * d.hidden_size)),
         Bench::stream(label("mlp"), GatedActivation { rows, cols: d.intermediate_size, activation: Activation::Silu }),
         Bench::new(label("q"), rope, start as u32, touched(2 * queries + rows * HEAD_DIM, 0)),
         Bench::new(label("keys"), kv_write, start as u32, touched(rows * kv_dim, rows * kv_dim)),

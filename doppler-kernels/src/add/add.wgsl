@@ -1,11 +1,13 @@
-// y = a + b.
+// y = a + scale · b; b repeats with its period, so that a bias can be added to every row.
 
 struct Params {
     len: u32,
+    period: u32,
+    scale: f32,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;           // [len]
-@group(0) @binding(1) var<storage, read> b: array<f32>;           // [len]
+@group(0) @binding(1) var<storage, read> b: array<f32>;           // [period]
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;     // [len]
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -17,6 +19,6 @@ fn main(
 ) {
     let i = (group.x + group.y * groups.x) * WG + lane;
     if i < params.len {
-        y[i] = a[i] + b[i];
+        y[i] = a[i] + params.scale * b[i % params.period];
     }
 }

@@ -25,14 +25,6 @@ pub fn edge_cases() -> Vec<Case> {
     cases
 }
 
-/// Named after their use.
-pub fn bench_cases() -> Vec<Case> {
-    vec![
-        case("vocabulary_49152", 1, 49_152, &random_f32(49_152, 1)),
-        case("vocabulary_262144", 1, 262_144, &random_f32(262_144, 1)),
-    ]
-}
-
 /// Random shapes and values.
 #[cfg(feature = "testing")]
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {

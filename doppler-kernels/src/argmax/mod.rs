@@ -25,7 +25,6 @@ pub struct ArgMax {
 pub const ENTRY: Entry = Entry {
     name: "argmax",
     edge_cases: cases::edge_cases,
-    bench_cases: cases::bench_cases,
     #[cfg(feature = "testing")]
     strategy: cases::strategy,
 };

@@ -87,14 +87,6 @@ pub fn edge_cases() -> Vec<Case> {
     cases
 }
 
-/// Named after their use.
-pub fn bench_cases() -> Vec<Case> {
-    vec![
-        case("prefill_512_32x128", (512, 32, 8, 128, 0), DType::F16, None, None, 1),
-        case("prefill_512_9x64", (512, 9, 3, 64, 0), DType::F16, None, None, 1),
-    ]
-}
-
 fn split_case(label: &'static str, shape: Shape, kv: DType, window: Option<usize>, splits: usize, seed: u64) -> Case {
     let a = attention(shape, kv, window, None);
     with_inputs(label, &a, Box::new(AttentionSplit { attention: a.clone(), splits }), shape.4, seed)
@@ -112,14 +104,6 @@ pub fn split_edge_cases() -> Vec<Case> {
         cases.push(split_case("first position", (1, 2, 1, 10, 0), kv, None, 2, 6));
     }
     cases
-}
-
-/// Named after their use.
-pub fn split_bench_cases() -> Vec<Case> {
-    vec![
-        split_case("decode_4096_32x128", (1, 32, 8, 128, 4000), DType::F16, None, 32, 1),
-        split_case("decode_512_9x64", (1, 9, 3, 64, 500), DType::F16, None, 8, 1),
-    ]
 }
 
 fn reduce_case(label: &'static str, rows: usize, heads: usize, head_dim: usize, splits: usize, seed: u64) -> Case {
@@ -142,11 +126,6 @@ fn reduce_case(label: &'static str, rows: usize, heads: usize, head_dim: usize, 
 pub fn reduce_edge_cases() -> Vec<Case> {
     let shapes = [(1, 1, 2, 1), (1, 9, 64, 8), (2, 3, 10, 5), (1, 2, 256, 32), (1, 1, 320, 3)];
     shapes.iter().map(|&(rows, heads, dim, splits)| reduce_case("edge", rows, heads, dim, splits, 1)).collect()
-}
-
-/// Named after their use.
-pub fn reduce_bench_cases() -> Vec<Case> {
-    vec![reduce_case("decode_32x128", 1, 32, 128, 32, 1)]
 }
 
 #[cfg(feature = "testing")]

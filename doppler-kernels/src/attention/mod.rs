@@ -52,7 +52,6 @@ pub struct Attention {
 pub const ENTRY: Entry = Entry {
     name: "attention",
     edge_cases: cases::edge_cases,
-    bench_cases: cases::bench_cases,
     #[cfg(feature = "testing")]
     strategy: cases::strategy,
 };

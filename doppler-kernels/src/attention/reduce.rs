@@ -27,7 +27,6 @@ pub struct AttentionReduce {
 pub const ENTRY: Entry = Entry {
     name: "attention_reduce",
     edge_cases: cases::reduce_edge_cases,
-    bench_cases: cases::reduce_bench_cases,
     #[cfg(feature = "testing")]
     strategy: cases::reduce_strategy,
 };

@@ -22,7 +22,6 @@ pub struct AttentionSplit {
 pub const ENTRY: Entry = Entry {
     name: "attention_split",
     edge_cases: cases::split_edge_cases,
-    bench_cases: cases::split_bench_cases,
     #[cfg(feature = "testing")]
     strategy: cases::split_strategy,
 };

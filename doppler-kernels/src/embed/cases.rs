@@ -39,11 +39,6 @@ pub fn edge_cases() -> Vec<Case> {
     cases
 }
 
-/// Named after their use.
-pub fn bench_cases() -> Vec<Case> {
-    vec![case("prefill_512x576", DType::Q8_0, 512, 49152, 576, false, 1)]
-}
-
 /// Random formats, shapes and ids.
 #[cfg(feature = "testing")]
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {

@@ -39,7 +39,6 @@ pub struct Embed {
 pub const ENTRY: Entry = Entry {
     name: "embed",
     edge_cases: cases::edge_cases,
-    bench_cases: cases::bench_cases,
     #[cfg(feature = "testing")]
     strategy: cases::strategy,
 };

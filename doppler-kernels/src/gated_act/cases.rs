@@ -27,14 +27,6 @@ pub fn edge_cases() -> Vec<Case> {
     BOTH.iter().flat_map(|a| shapes.map(|(rows, cols)| case("edge", rows, cols, *a, 1))).collect()
 }
 
-/// Named after their use.
-pub fn bench_cases() -> Vec<Case> {
-    vec![
-        case("decode_14336", 1, 14336, Activation::Silu, 1),
-        case("prefill_512x14336", 512, 14336, Activation::Silu, 1),
-    ]
-}
-
 /// Random sizes and values.
 #[cfg(feature = "testing")]
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {

@@ -29,7 +29,6 @@ pub struct GatedActivation {
 pub const ENTRY: Entry = Entry {
     name: "gated_act",
     edge_cases: cases::edge_cases,
-    bench_cases: cases::bench_cases,
     #[cfg(feature = "testing")]
     strategy: cases::strategy,
 };

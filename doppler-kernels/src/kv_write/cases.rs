@@ -34,14 +34,6 @@ pub fn edge_cases() -> Vec<Case> {
         .collect()
 }
 
-/// Named after their use.
-pub fn bench_cases() -> Vec<Case> {
-    vec![
-        case("decode_1024", 1, 1024, 100, 4096, DType::F16, 1),
-        case("prefill_512x1024", 512, 1024, 0, 4096, DType::F16, 1),
-    ]
-}
-
 /// Random shapes, positions and values.
 #[cfg(feature = "testing")]
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {

@@ -32,7 +32,6 @@ pub struct KvWrite {
 pub const ENTRY: Entry = Entry {
     name: "kv_write",
     edge_cases: cases::edge_cases,
-    bench_cases: cases::bench_cases,
     #[cfg(feature = "testing")]
     strategy: cases::strategy,
 };

@@ -45,20 +45,6 @@ pub fn edge_cases() -> Vec<Case> {
     cases
 }
 
-/// Named after their use: `decode_` are one row, `prefill_` 512.
-pub fn bench_cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for weight in [DType::Q4_1, DType::Q8_0, DType::Q4_K, DType::Q6_K, DType::F16] {
-        cases.push(case("decode_4096x4096", weight, 1, 4096, 4096, 1));
-        cases.push(case("decode_14336x4096", weight, 1, 14336, 4096, 1));
-    }
-    cases.push(case("decode_smollm2_down", DType::Q4_1, 1, 576, 1536, 1));
-    cases.push(case("decode_smollm2_head", DType::Q8_0, 1, 49152, 576, 1));
-    cases.push(case("prefill_4096x4096", DType::Q4_K, 512, 4096, 4096, 1));
-    cases.push(case("prefill_smollm2_up", DType::Q4_1, 512, 1536, 576, 1));
-    cases
-}
-
 /// Random formats, shapes and values.
 #[cfg(feature = "testing")]
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {

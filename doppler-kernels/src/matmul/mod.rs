@@ -40,7 +40,6 @@ pub struct MatMul {
 pub const ENTRY: Entry = Entry {
     name: "matmul",
     edge_cases: cases::edge_cases,
-    bench_cases: cases::bench_cases,
     #[cfg(feature = "testing")]
     strategy: cases::strategy,
 };

@@ -18,11 +18,6 @@ pub fn edge_cases() -> Vec<Case> {
     shapes.iter().map(|&(rows, cols)| case("edge", rows, cols, 1)).collect()
 }
 
-/// Named after their use.
-pub fn bench_cases() -> Vec<Case> {
-    vec![case("decode_576", 1, 576, 1), case("decode_4096", 1, 4096, 1), case("prefill_512x4096", 512, 4096, 1)]
-}
-
 /// Random shapes and values.
 #[cfg(feature = "testing")]
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {

@@ -33,7 +33,6 @@ pub struct RmsNorm {
 pub const ENTRY: Entry = Entry {
     name: "rms_norm",
     edge_cases: cases::edge_cases,
-    bench_cases: cases::bench_cases,
     #[cfg(feature = "testing")]
     strategy: cases::strategy,
 };

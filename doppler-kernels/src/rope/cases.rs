@@ -44,11 +44,6 @@ pub fn edge_cases() -> Vec<Case> {
     shapes.iter().map(|&(r, h, d, rotary, start)| case("edge", r, h, d, rotary, start, 1)).collect()
 }
 
-/// Named after their use.
-pub fn bench_cases() -> Vec<Case> {
-    vec![case("decode_32x128", 1, 32, 128, 128, 500, 1), case("prefill_512x32x128", 512, 32, 128, 128, 0, 1)]
-}
-
 /// Random shapes, positions and values.
 #[cfg(feature = "testing")]
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {

@@ -37,7 +37,6 @@ pub struct Rope {
 pub const ENTRY: Entry = Entry {
     name: "rope",
     edge_cases: cases::edge_cases,
-    bench_cases: cases::bench_cases,
     #[cfg(feature = "testing")]
     strategy: cases::strategy,
 };

@@ -15,11 +15,6 @@ pub fn edge_cases() -> Vec<Case> {
     shapes.iter().map(|&(rows, cols)| case("edge", rows, cols, 1)).collect()
 }
 
-/// Named after their use.
-pub fn bench_cases() -> Vec<Case> {
-    vec![case("vocabulary_49152", 1, 49152, 1), case("scores_512x512", 512, 512, 1)]
-}
-
 /// Random shapes and values.
 #[cfg(feature = "testing")]
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {

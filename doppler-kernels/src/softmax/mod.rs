@@ -24,7 +24,6 @@ pub struct Softmax {
 pub const ENTRY: Entry = Entry {
     name: "softmax",
     edge_cases: cases::edge_cases,
-    bench_cases: cases::bench_cases,
     #[cfg(feature = "testing")]
     strategy: cases::strategy,
 };

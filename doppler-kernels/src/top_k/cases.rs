@@ -15,11 +15,6 @@ pub fn edge_cases() -> Vec<Case> {
     shapes.iter().map(|&(rows, cols, k)| case("edge", rows, cols, k, 1)).collect()
 }
 
-/// Named after their use.
-pub fn bench_cases() -> Vec<Case> {
-    vec![case("vocabulary_49152_40", 1, 49_152, 40, 1)]
-}
-
 /// Random shapes and values.
 #[cfg(feature = "testing")]
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {

@@ -29,7 +29,6 @@ pub struct TopK {
 pub const ENTRY: Entry = Entry {
     name: "top_k",
     edge_cases: cases::edge_cases,
-    bench_cases: cases::bench_cases,
     #[cfg(feature = "testing")]
     strategy: cases::strategy,
 };

@@ -4,13 +4,10 @@ use std::path::Path;
 
 use serde_json::{Map, json};
 
-use super::gguf::{Gguf, Value, hf_config, hf_name};
+use super::gguf::{Gguf, ROPE_TENSORS, Value, hf_config, hf_name};
 use super::source::{Bytes, RowOrder, Source, Weight, arrange, map};
 use crate::families::{self, Family};
 use crate::{Error, tokenizer};
-
-/// The divisors of Llama 3.1's RoPE scaling, which the hyperparameters hold as numbers.
-const ROPE_DIVISORS: &str = "rope_freqs.weight";
 
 pub(super) fn open(path: &Path) -> Result<Source, Error> {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
@@ -25,18 +22,19 @@ pub(super) fn read(file: Bytes, name: &str) -> Result<Source, Error> {
     let mut config = family.read(&hf)?;
     config.bos_token_id = text.bos_id;
     config.eos_token_ids.clone_from(&text.eos_ids);
+    // Whoever wrote the file has added the 1.
+    config.rms_norm_weight_offset = false;
     families::check(&config)?;
     check_vocabulary(&gguf, config.vocab_size)?;
     let found = gguf
         .tensors()
         .iter()
-        .filter(|tensor| tensor.name != ROPE_DIVISORS)
+        .filter(|tensor| !ROPE_TENSORS.contains(&tensor.name))
         .map(|tensor| {
             let unexpected = || Error::SourceTensorUnexpected { tensor: tensor.name.to_owned() };
-            let name = hf_name(tensor.name).ok_or_else(unexpected)?;
-            let rotated = name.ends_with("self_attn.q_proj.weight") || name.ends_with("self_attn.k_proj.weight");
+            let (name, pairs) = hf_name(&gguf, tensor.name)?.ok_or_else(unexpected)?;
             Ok(Weight {
-                rows: if rotated { RowOrder::Pairs { head_dim: config.head_dim } } else { RowOrder::Same },
+                rows: if pairs { RowOrder::Pairs { head_dim: config.head_dim } } else { RowOrder::Same },
                 name,
                 dtype: tensor.dtype,
                 shape: tensor.shape.clone(),

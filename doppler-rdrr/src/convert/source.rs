@@ -152,7 +152,11 @@ impl Source {
 /// hyperparameters call for.
 pub(super) fn arrange(found: Vec<Weight>, config: &ModelConfig) -> Result<Vec<Weight>, Error> {
     let mut by_name = HashMap::new();
+    let mut split = Vec::new();
     for weight in found {
+        split_fused(weight, config, &mut split)?;
+    }
+    for weight in split {
         if let Some(twice) = by_name.insert(weight.name.clone(), weight) {
             return Err(Error::DuplicateSourceTensor { tensor: twice.name });
         }
@@ -171,6 +175,40 @@ pub(super) fn arrange(found: Vec<Weight>, config: &ModelConfig) -> Result<Vec<We
         Some(tensor) => Err(Error::SourceTensorUnexpected { tensor }),
         None => Ok(weights),
     }
+}
+
+/// Some families store matrices that meet the same input as one. Apart they are what the decoder knows: whole rows, so
+/// that packed weights stay as they are.
+fn split_fused(weight: Weight, config: &ModelConfig, out: &mut Vec<Weight>) -> Result<(), Error> {
+    let (q, kv, inner) = (config.q_dim(), config.kv_dim(), config.intermediate_size);
+    let fused: [(&str, &[(&str, usize)]); 2] = [
+        ("self_attn.qkv_proj", &[("self_attn.q_proj", q), ("self_attn.k_proj", kv), ("self_attn.v_proj", kv)]),
+        ("mlp.gate_up_proj", &[("mlp.gate_proj", inner), ("mlp.up_proj", inner)]),
+    ];
+    let Some((whole, parts)) = fused.iter().find(|(whole, _)| weight.name.contains(whole)) else {
+        out.push(weight);
+        return Ok(());
+    };
+    let rows: usize = parts.iter().map(|(_, rows)| rows).sum();
+    let columns = weight.shape.get(1..).unwrap_or_default();
+    if weight.shape.first() != Some(&rows) || rows == 0 || !weight.bytes.is_multiple_of(rows) {
+        let expected = [&[rows], columns].concat();
+        return Err(Error::SourceTensorShape { tensor: weight.name, expected, actual: weight.shape });
+    }
+    let row_bytes = weight.bytes / rows;
+    let mut offset = weight.offset;
+    for (part, rows) in *parts {
+        let bytes = rows * row_bytes;
+        out.push(Weight {
+            name: weight.name.replace(whole, part),
+            shape: [&[*rows], columns].concat(),
+            offset,
+            bytes,
+            ..weight.clone()
+        });
+        offset += bytes;
+    }
+    Ok(())
 }
 
 /// Maps a file that must be there.

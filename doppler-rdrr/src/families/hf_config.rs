@@ -77,7 +77,31 @@ impl HfConfig {
     /// # Errors
     /// [`Error::KeyType`].
     pub fn flag(&self, key: &str) -> Result<bool, Error> {
-        Ok(self.typed(key, "true or false", Value::as_bool)?.unwrap_or(false))
+        Ok(self.optional_flag(key)?.unwrap_or(false))
+    }
+
+    /// A truth value that may be absent.
+    ///
+    /// # Errors
+    /// [`Error::KeyType`].
+    pub fn optional_flag(&self, key: &str) -> Result<Option<bool>, Error> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    /// A list of numbers that may be absent.
+    ///
+    /// # Errors
+    /// [`Error::KeyType`].
+    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, Error> {
+        self.typed(key, "a list of numbers", |value| value.as_array()?.iter().map(Value::as_f64).collect())
+    }
+
+    /// A list of words that may be absent.
+    ///
+    /// # Errors
+    /// [`Error::KeyType`].
+    pub fn words(&self, key: &str) -> Result<Option<Vec<&str>>, Error> {
+        self.typed(key, "a list of strings", |value| value.as_array()?.iter().map(Value::as_str).collect())
     }
 
     /// A word that may be absent.

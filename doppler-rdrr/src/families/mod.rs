@@ -1,13 +1,19 @@
 //! What model families call things: each turns its `config.json` into a [`ModelConfig`]. Families exist only here; the
 //! manifest stores numbers and the decoder sees nothing else.
 
+mod gemma;
 mod hf_config;
 mod llama;
 mod mistral;
+mod phi3;
+mod qwen;
+mod rope;
+mod smollm3;
 
 pub use hf_config::HfConfig;
 
-use crate::{Error, ModelConfig};
+use crate::inference::MAX_LAYERS;
+use crate::{Error, LayerType, ModelConfig};
 
 /// A family of models, described by how it differs from Llama.
 #[derive(Debug)]
@@ -23,10 +29,18 @@ pub struct Family {
 }
 
 /// Every family that can be converted.
-pub static FAMILIES: &[Family] = &[llama::FAMILY, mistral::FAMILY];
+pub static FAMILIES: &[Family] = &[
+    llama::FAMILY,
+    mistral::FAMILY,
+    gemma::GEMMA2,
+    gemma::GEMMA3,
+    phi3::FAMILY,
+    qwen::QWEN2,
+    qwen::QWEN3,
+    smollm3::FAMILY,
+];
 
-/// Layers, heads and sizes above these are mistakes or attacks; they bound every loop over a model.
-const MAX_LAYERS: usize = 4096;
+/// Heads and sizes above this are mistakes or attacks; with the limit of layers it bounds every loop over a model.
 const MAX_SIZE: usize = 1 << 30;
 
 impl Family {
@@ -90,8 +104,40 @@ pub(crate) fn check(config: &ModelConfig) -> Result<(), Error> {
             return wrong(key, "a positive number", value);
         }
     }
+    // What is left are relations that only some families have.
+    crate::inference::validate(config)?;
     let id = config.bos_token_id.iter().chain(&config.eos_token_ids).find(|&&id| id as usize >= config.vocab_size);
     id.map_or(Ok(()), |id| wrong("bos_token_id, eos_token_id", "an id below vocab_size", id))
+}
+
+/// The number of layers; bounded, since lists with an entry for each are made of it.
+fn num_layers(hf: &HfConfig) -> Result<usize, Error> {
+    match hf.size("num_hidden_layers")? {
+        layers @ 1..=MAX_LAYERS => Ok(layers),
+        layers => wrong("num_hidden_layers", "a size that a model can have", layers),
+    }
+}
+
+fn all_layers(layers: usize, kind: LayerType) -> Vec<LayerType> {
+    vec![kind; layers]
+}
+
+/// What each layer sees: as the model lists it, else by the family's rule.
+fn layer_types(hf: &HfConfig, layers: usize, rule: impl Fn(usize) -> LayerType) -> Result<Vec<LayerType>, Error> {
+    let Some(words) = hf.words("layer_types")? else { return Ok((0..layers).map(rule).collect()) };
+    if words.len() != layers {
+        return wrong("layer_types", "one entry for each layer", words.len());
+    }
+    let read = |word: &str| match word {
+        "full_attention" => Ok(LayerType::FullAttention),
+        "sliding_attention" => Ok(LayerType::SlidingAttention),
+        other => Err(unsupported("layer_types", other)),
+    };
+    words.into_iter().map(read).collect()
+}
+
+fn unsupported(key: &str, found: impl ToString) -> Error {
+    Error::UnsupportedSetting { key: key.to_owned(), found: found.to_string() }
 }
 
 fn wrong<T>(key: &str, expected: &'static str, found: impl ToString) -> Result<T, Error> {
@@ -103,19 +149,31 @@ pub fn expected_tensors(config: &ModelConfig) -> impl Iterator<Item = (String, V
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let (q, kv) = (config.q_dim(), config.kv_dim());
     let table = vec![config.vocab_size, hidden];
+    let (bias, qk_norm, sandwich) = (config.attention_bias, config.qk_norm, config.sandwich_norms);
+    let head_dim = config.head_dim;
     let layer = move |index: usize| {
-        [
-            ("input_layernorm", vec![hidden]),
-            ("self_attn.q_proj", vec![q, hidden]),
-            ("self_attn.k_proj", vec![kv, hidden]),
-            ("self_attn.v_proj", vec![kv, hidden]),
-            ("self_attn.o_proj", vec![hidden, q]),
-            ("post_attention_layernorm", vec![hidden]),
-            ("mlp.gate_proj", vec![inner, hidden]),
-            ("mlp.up_proj", vec![inner, hidden]),
-            ("mlp.down_proj", vec![hidden, inner]),
-        ]
-        .map(|(part, shape)| (format!("model.layers.{index}.{part}.weight"), shape))
+        let attention = [
+            (true, "input_layernorm.weight", vec![hidden]),
+            (true, "self_attn.q_proj.weight", vec![q, hidden]),
+            (bias, "self_attn.q_proj.bias", vec![q]),
+            (true, "self_attn.k_proj.weight", vec![kv, hidden]),
+            (bias, "self_attn.k_proj.bias", vec![kv]),
+            (true, "self_attn.v_proj.weight", vec![kv, hidden]),
+            (bias, "self_attn.v_proj.bias", vec![kv]),
+            (qk_norm, "self_attn.q_norm.weight", vec![head_dim]),
+            (qk_norm, "self_attn.k_norm.weight", vec![head_dim]),
+            (true, "self_attn.o_proj.weight", vec![hidden, q]),
+            (true, "post_attention_layernorm.weight", vec![hidden]),
+        ];
+        let mlp = [
+            (sandwich, "pre_feedforward_layernorm.weight", vec![hidden]),
+            (true, "mlp.gate_proj.weight", vec![inner, hidden]),
+            (true, "mlp.up_proj.weight", vec![inner, hidden]),
+            (true, "mlp.down_proj.weight", vec![hidden, inner]),
+            (sandwich, "post_feedforward_layernorm.weight", vec![hidden]),
+        ];
+        let present = attention.into_iter().chain(mlp).filter(|(present, ..)| *present);
+        present.map(move |(_, part, shape)| (format!("model.layers.{index}.{part}"), shape))
     };
     let head = (!config.tie_word_embeddings).then(|| ("lm_head.weight".to_owned(), table.clone()));
     [("model.embed_tokens.weight".to_owned(), table)]

@@ -6,7 +6,25 @@ use super::{Gguf, Value};
 use crate::{DType, Error, families::HfConfig};
 
 /// GGUF's architectures and the Hugging Face classes of the same models.
-const ARCHITECTURES: &[(&str, &str)] = &[("llama", "LlamaForCausalLM")];
+const ARCHITECTURES: &[(&str, &str)] = &[
+    ("llama", "LlamaForCausalLM"),
+    ("gemma2", "Gemma2ForCausalLM"),
+    ("gemma3", "Gemma3ForCausalLM"),
+    ("phi3", "Phi3ForCausalLM"),
+    ("qwen2", "Qwen2ForCausalLM"),
+    ("qwen3", "Qwen3ForCausalLM"),
+    ("smollm3", "SmolLM3ForCausalLM"),
+];
+
+/// Architectures whose files keep the two rows that a rotation mixes side by side.
+const ROWS_IN_PAIRS: &[&str] = &["llama", "smollm3"];
+
+/// LongRoPE's divisors, which are tensors in GGUF and numbers here.
+const LONGROPE_DIVISORS: [(&str, &str); 2] =
+    [("short_factor", "rope_factors_short.weight"), ("long_factor", "rope_factors_long.weight")];
+
+/// Tensors that hold hyperparameters.
+pub(crate) const ROPE_TENSORS: [&str; 3] = ["rope_freqs.weight", LONGROPE_DIVISORS[0].1, LONGROPE_DIVISORS[1].1];
 
 /// GGUF's keys (behind the architecture's name), Hugging Face's, and whether a file must have them.
 const KEYS: &[(&str, &str, bool)] = &[
@@ -20,6 +38,9 @@ const KEYS: &[(&str, &str, bool)] = &[
     ("attention.key_length", "head_dim", false),
     ("attention.sliding_window", "sliding_window", false),
     ("rope.freq_base", "rope_theta", false),
+    ("rope.freq_base_swa", "rope_local_base_freq", false),
+    ("attn_logit_softcapping", "attn_logit_softcapping", false),
+    ("final_logit_softcapping", "final_logit_softcapping", false),
     ("vocab_size", "vocab_size", false),
 ];
 
@@ -42,7 +63,9 @@ pub(crate) fn hf_config(gguf: &Gguf<'_>) -> Result<HfConfig, Error> {
             None => {}
         }
     }
-    let class = if settings.contains_key("sliding_window") { "MistralForCausalLM" } else { class };
+    let windowed = settings.contains_key("sliding_window");
+    let class = if windowed && architecture == "llama" { "MistralForCausalLM" } else { class };
+    family_rules(architecture, &mut settings);
     settings.insert("architectures".to_owned(), json!([class]));
     if let (None, Some(Value::Array(tokens))) = (settings.get("vocab_size"), gguf.get("tokenizer.ggml.tokens")) {
         settings.insert("vocab_size".to_owned(), json!(tokens.len()));
@@ -50,25 +73,73 @@ pub(crate) fn hf_config(gguf: &Gguf<'_>) -> Result<HfConfig, Error> {
     let tied = !gguf.tensors().iter().any(|tensor| tensor.name == "output.weight");
     settings.insert("tie_word_embeddings".to_owned(), json!(tied));
     refuse_unsupported(gguf, architecture, &settings)?;
+    if let Some(factor) = partial_rotary_factor(gguf, architecture, &settings)? {
+        settings.insert("partial_rotary_factor".to_owned(), json!(factor));
+    }
     if let Some(scaling) = rope_scaling(gguf, architecture, &settings)? {
         settings.insert("rope_scaling".to_owned(), scaling);
     }
     Ok(HfConfig::new(settings))
 }
 
-/// Keys of Llama files whose mathematics the decoder does not have.
+/// What the files leave out because it is the same in all models of a family; these are llama.cpp's rules.
+fn family_rules(architecture: &str, settings: &mut Map<String, serde_json::Value>) {
+    let size = |settings: &Map<String, serde_json::Value>, name: &str| settings.get(name)?.as_u64();
+    // Of all sizes, the two of 27B scale by the width of a head that hidden_size would have.
+    let layers_of_27b = match architecture {
+        "gemma2" => Some(46),
+        "gemma3" => Some(62),
+        _ => None,
+    };
+    if layers_of_27b.is_some() {
+        let scalar = if size(settings, "num_hidden_layers") == layers_of_27b {
+            size(settings, "num_attention_heads").and_then(|heads| size(settings, "hidden_size")?.checked_div(heads))
+        } else {
+            head_dim(settings)
+        };
+        settings.insert("query_pre_attn_scalar".to_owned(), json!(scalar));
+    }
+    // A window of 0 is none.
+    if size(settings, "sliding_window") == Some(0) {
+        settings.remove("sliding_window");
+    }
+}
+
+/// The elements of a head, where the settings say so or imply it.
+fn head_dim(settings: &Map<String, serde_json::Value>) -> Option<u64> {
+    let size = |name: &str| settings.get(name).and_then(serde_json::Value::as_u64);
+    size("head_dim").or_else(|| size("hidden_size")?.checked_div(size("num_attention_heads")?))
+}
+
+/// The part of each head that rotates, where it is not the whole.
+fn partial_rotary_factor(
+    gguf: &Gguf<'_>,
+    architecture: &str,
+    settings: &Map<String, serde_json::Value>,
+) -> Result<Option<f64>, Error> {
+    let key = format!("{architecture}.rope.dimension_count");
+    let (Some(value), Some(head_dim)) = (gguf.get(&key), head_dim(settings)) else { return Ok(None) };
+    match scalar(&key, value)?.as_u64() {
+        Some(rotary) if rotary == head_dim => Ok(None),
+        // Half an element more, so that the product is not cut to one less.
+        Some(rotary) if (1..head_dim).contains(&rotary) => Ok(Some((rotary as f64 + 0.5) / head_dim as f64)),
+        _ => Err(Error::KeyType { key, expected: "a size up to that of a head", found: format!("{value:?}") }),
+    }
+}
+
+/// Keys whose mathematics the decoder does not have.
 fn refuse_unsupported(
     gguf: &Gguf<'_>,
     architecture: &str,
     settings: &Map<String, serde_json::Value>,
 ) -> Result<(), Error> {
-    let size = |name: &str| settings.get(name).and_then(serde_json::Value::as_u64);
     if let Some(Value::Unsigned(count @ 2..)) = gguf.get("split.count") {
         return Err(Error::UnsupportedSetting { key: "split.count".to_owned(), found: count.to_string() });
     }
-    let heads = size("num_attention_heads").unwrap_or(0);
-    let head_dim = size("head_dim").or_else(|| size("hidden_size")?.checked_div(heads));
-    let neutral = [("rope.dimension_count", head_dim), ("attention.value_length", head_dim), ("expert_count", Some(0))];
+    let head_dim = head_dim(settings);
+    // A part that is rotated belongs to Phi-3; where a Llama has one, it is of another kind.
+    let rotary = (architecture != "phi3").then_some(("rope.dimension_count", head_dim));
+    let neutral = [("attention.value_length", head_dim), ("expert_count", Some(0))].into_iter().chain(rotary);
     for (suffix, neutral) in neutral {
         let key = format!("{architecture}.{suffix}");
         if let Some(value) = gguf.get(&key) {
@@ -91,25 +162,21 @@ fn rope_scaling(
         gguf.get(&key).map(|value| scalar(&key, value)).transpose()
     };
     let original = get("scaling.original_context_length")?.and_then(|value| value.as_u64());
-    if let Some(tensor) = gguf.tensors().iter().find(|tensor| tensor.name == "rope_freqs.weight") {
-        if tensor.dtype != DType::F32 {
-            let (tensor, found) = (tensor.name.to_owned(), tensor.dtype.to_string());
-            return Err(Error::UnsupportedTensorType { tensor, found });
-        }
-        let size = |name: &str| settings.get(name).and_then(serde_json::Value::as_u64);
-        let hidden_per_head = || size("hidden_size")?.checked_div(size("num_attention_heads")?);
-        let expected = (size("head_dim").or_else(hidden_per_head).unwrap_or(0) / 2) as usize;
-        if tensor.shape != [expected] {
-            let (tensor, actual) = (tensor.name.to_owned(), tensor.shape.clone());
-            return Err(Error::SourceTensorShape { tensor, expected: vec![expected], actual });
-        }
-        let factors: Vec<f64> = gguf
-            .data(tensor)
-            .chunks_exact(4)
-            .map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
-            .collect();
+    if let Some(factors) = divisors(gguf, "rope_freqs.weight", settings)? {
         let theta = settings.get("rope_theta").and_then(serde_json::Value::as_f64).unwrap_or(10_000.0);
         return rope_scaling_of(&factors, theta, original).map(Some);
+    }
+    let mut longrope = Map::new();
+    for (name, tensor) in LONGROPE_DIVISORS {
+        if let Some(factors) = divisors(gguf, tensor, settings)? {
+            longrope.insert(name.to_owned(), json!(factors));
+        }
+    }
+    if !longrope.is_empty() {
+        longrope.insert("rope_type".to_owned(), json!("longrope"));
+        longrope.insert("original_max_position_embeddings".to_owned(), json!(original));
+        longrope.insert("attention_factor".to_owned(), json!(get("scaling.attn_factor")?));
+        return Ok(Some(longrope.into()));
     }
     if let Some(factor) = get("scale_linear")?.filter(|factor| factor.as_f64() != Some(1.0)) {
         return Ok(Some(json!({ "rope_type": "linear", "factor": factor })));
@@ -119,6 +186,23 @@ fn rope_scaling(
         None | Some("none") => Ok(None),
         Some(kind) => Ok(Some(json!({ "rope_type": kind, "factor": get("scaling.factor")? }))),
     }
+}
+
+/// A tensor of divisors, one for each rotary frequency, if the file has it.
+fn divisors(gguf: &Gguf<'_>, name: &str, settings: &Map<String, serde_json::Value>) -> Result<Option<Vec<f64>>, Error> {
+    let Some(tensor) = gguf.tensors().iter().find(|tensor| tensor.name == name) else { return Ok(None) };
+    let name = || tensor.name.to_owned();
+    if tensor.dtype != DType::F32 {
+        return Err(Error::UnsupportedTensorType { tensor: name(), found: tensor.dtype.to_string() });
+    }
+    let factor = settings.get("partial_rotary_factor").and_then(serde_json::Value::as_f64).unwrap_or(1.0);
+    let expected = ((head_dim(settings).unwrap_or(0) as f64 * factor) as usize) / 2;
+    if tensor.shape != [expected] {
+        let actual = tensor.shape.clone();
+        return Err(Error::SourceTensorShape { tensor: name(), expected: vec![expected], actual });
+    }
+    let number = |b: &[u8; 4]| f64::from(f32::from_le_bytes(*b));
+    Ok(Some(gguf.data(tensor).as_chunks().0.iter().map(number).collect()))
 }
 
 /// The numbers of Llama 3.1's scaling from the divisors that GGUF stores instead of them, one for each frequency.
@@ -170,8 +254,10 @@ fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     Some((slope, first.1 - slope * first.0)).filter(|(slope, intercept)| *slope > 0.0 && *intercept < 0.0)
 }
 
-/// The name of a tensor in Hugging Face's Llama; `None` for one that GGUF's Llama does not have.
-pub(crate) fn hf_name(name: &str) -> Option<String> {
+/// The name of a tensor in Hugging Face's terms, and whether its rows are in pairs; `None` for one that no known
+/// architecture has.
+pub(crate) fn hf_name(gguf: &Gguf<'_>, name: &str) -> Result<Option<(String, bool)>, Error> {
+    let architecture = string(gguf, "general.architecture")?;
     let whole = match name {
         "token_embd.weight" => Some("model.embed_tokens.weight"),
         "output_norm.weight" => Some("model.norm.weight"),
@@ -179,23 +265,39 @@ pub(crate) fn hf_name(name: &str) -> Option<String> {
         _ => None,
     };
     if let Some(whole) = whole {
-        return Some(whole.to_owned());
+        return Ok(Some((whole.to_owned(), false)));
     }
+    Ok(layer_name(architecture, name))
+}
+
+fn layer_name(architecture: &str, name: &str) -> Option<(String, bool)> {
     let (layer, part) = name.strip_prefix("blk.")?.split_once('.')?;
     let layer: u32 = layer.parse().ok()?;
-    let part = match part.strip_suffix(".weight")? {
+    let (part, kind) = part.rsplit_once('.').filter(|(_, kind)| matches!(*kind, "weight" | "bias"))?;
+    let sandwich = architecture.starts_with("gemma");
+    let part = match part {
         "attn_norm" => "input_layernorm",
         "attn_q" => "self_attn.q_proj",
         "attn_k" => "self_attn.k_proj",
         "attn_v" => "self_attn.v_proj",
+        "attn_qkv" => "self_attn.qkv_proj",
+        "attn_q_norm" => "self_attn.q_norm",
+        "attn_k_norm" => "self_attn.k_norm",
         "attn_output" => "self_attn.o_proj",
+        "post_attention_norm" if sandwich => "post_attention_layernorm",
+        "ffn_norm" if sandwich => "pre_feedforward_layernorm",
         "ffn_norm" => "post_attention_layernorm",
+        "post_ffw_norm" if sandwich => "post_feedforward_layernorm",
         "ffn_gate" => "mlp.gate_proj",
+        // Phi-3 has gate and up in one.
+        "ffn_up" if architecture == "phi3" => "mlp.gate_up_proj",
         "ffn_up" => "mlp.up_proj",
         "ffn_down" => "mlp.down_proj",
         _ => return None,
     };
-    Some(format!("model.layers.{layer}.{part}.weight"))
+    let rotated = matches!(part, "self_attn.q_proj" | "self_attn.k_proj");
+    let pairs = rotated && ROWS_IN_PAIRS.contains(&architecture);
+    Some((format!("model.layers.{layer}.{part}.{kind}"), pairs))
 }
 
 /// A string that must be there.

@@ -6,7 +6,7 @@ mod value;
 
 use std::collections::{HashMap, HashSet};
 
-pub(crate) use describe::{hf_config, hf_name, string, wrong_type};
+pub(crate) use describe::{ROPE_TENSORS, hf_config, hf_name, string, wrong_type};
 use value::Cursor;
 pub use value::{Array, Value, ValueType};
 

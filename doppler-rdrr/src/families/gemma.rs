@@ -1,0 +1,78 @@
+//! Gemma 2, <https://arxiv.org/abs/2408.00118>, and the text decoder of Gemma 3, <https://arxiv.org/abs/2503.19786>
+//! Differ from Llama: norms on both sides of attention and MLP, whose weights are offsets from 1; scaled embeddings; layers
+//! with and without a sliding window. Gemma 2 caps scores and logits; Gemma 3 has norms on queries and keys, and other
+//! rotary frequencies in its sliding layers.
+
+use super::{Family, HfConfig, layer_types, llama, rope};
+use crate::{Error, LayerType, ModelConfig};
+
+pub(super) const GEMMA2: Family =
+    Family { name: "gemma2", architectures: &["Gemma2ForCausalLM"], config: gemma2, renames: &[] };
+
+pub(super) const GEMMA3: Family =
+    Family { name: "gemma3", architectures: &["Gemma3ForCausalLM"], config: gemma3, renames: &[] };
+
+/// What both have; every `pattern`-th layer sees all, unless the model lists its layers.
+fn config(hf: &HfConfig, pattern: usize) -> Result<ModelConfig, Error> {
+    let base = llama::config(hf)?;
+    let head_dim = hf.optional_size("head_dim")?.unwrap_or(256);
+    let layer_types = layer_types(hf, base.num_hidden_layers, |layer| {
+        if (layer + 1).is_multiple_of(pattern) { LayerType::FullAttention } else { LayerType::SlidingAttention }
+    })?;
+    Ok(ModelConfig {
+        head_dim,
+        rotary_dim: head_dim,
+        rms_norm_weight_offset: true,
+        sandwich_norms: true,
+        layer_types,
+        query_pre_attn_scalar: hf.number("query_pre_attn_scalar")?.unwrap_or(256.0),
+        sliding_window: Some(hf.optional_size("sliding_window")?.unwrap_or(4096)),
+        hidden_act: crate::Activation::GeluTanh,
+        embedding_scale: (base.hidden_size as f64).sqrt(),
+        tie_word_embeddings: hf.optional_flag("tie_word_embeddings")?.unwrap_or(true),
+        ..base
+    })
+}
+
+fn gemma2(hf: &HfConfig) -> Result<ModelConfig, Error> {
+    Ok(ModelConfig {
+        attn_logit_softcapping: cap(hf, "attn_logit_softcapping", 50.0)?,
+        final_logit_softcapping: cap(hf, "final_logit_softcapping", 30.0)?,
+        ..config(hf, 2)?
+    })
+}
+
+/// Absent means the family's own cap, null means none.
+fn cap(hf: &HfConfig, key: &str, usual: f64) -> Result<Option<f64>, Error> {
+    if hf.settings().get(key).is_some_and(serde_json::Value::is_null) {
+        return Ok(None);
+    }
+    Ok(Some(hf.number(key)?.unwrap_or(usual)))
+}
+
+fn gemma3(hf: &HfConfig) -> Result<ModelConfig, Error> {
+    hf.refuse("use_bidirectional_attention")?;
+    let pattern = match hf.optional_size("sliding_window_pattern")? {
+        Some(pattern) => pattern,
+        None => hf.optional_size("_sliding_window_pattern")?.unwrap_or(6),
+    };
+    // Version 5 of transformers has a group of settings for each type of layer.
+    let groups = hf.group("rope_parameters")?;
+    let group = |name: &str| groups.as_ref().map_or(Ok(None), |groups| groups.group(name));
+    let (global, local) = (group("full_attention")?, group("sliding_attention")?);
+    let base = config(hf, pattern.max(1))?;
+    let global = rope::read(hf, global.as_ref(), base.max_position_embeddings)?;
+    let local = match local {
+        Some(local) => local.number("rope_theta")?,
+        None => hf.number("rope_local_base_freq")?,
+    };
+    Ok(ModelConfig {
+        qk_norm: true,
+        rope_theta: global.theta.unwrap_or(1e6),
+        rope_scaling: global.scaling,
+        rope_local_base_freq: Some(local.unwrap_or(10_000.0)),
+        attn_logit_softcapping: hf.number("attn_logit_softcapping")?,
+        final_logit_softcapping: hf.number("final_logit_softcapping")?,
+        ..base
+    })
+}
