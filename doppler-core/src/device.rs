@@ -350,3 +350,32 @@ impl Device {
 pub(crate) fn only_read(access: Access) -> bool {
     access == Access::Read
 }
+
+#[cfg(all(test, feature = "gpu-tests"))]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{DecoderPipeline, Pipeline};
+
+    /// Nothing that a pipeline leaves behind keeps the device open, steps in flight included.
+    #[test]
+    fn a_device_closes_with_its_last_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.rdrr");
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama/llama3_scaled");
+        doppler_rdrr::convert::convert(&fixture, &path, &Default::default(), |_| {}).unwrap();
+        pollster::block_on(async {
+            let choice = DeviceChoice::Named(Device::adapters().await.remove(0).name);
+            let device = Device::open(&DeviceOptions { choice, ..DeviceOptions::default() }).await.unwrap();
+            let inner = Arc::downgrade(&device.0);
+            let mut pipeline = DecoderPipeline::builder(&device, &path).build().await.unwrap();
+            drop(device);
+            pipeline.forward(&[1, 2, 3], 1).await.unwrap();
+            pipeline.greedy().await.unwrap();
+            assert!(inner.upgrade().is_some());
+            drop(pipeline);
+            assert!(inner.upgrade().is_none());
+        });
+    }
+}

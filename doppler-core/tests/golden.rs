@@ -37,24 +37,25 @@ fn ids(v: &Value) -> Vec<u32> {
 }
 
 fn check(options: &DeviceOptions) {
+    // One for all: a driver does not open a device of its own for each of many models.
+    let device = pollster::block_on(Device::open(options)).unwrap();
     for fixture in fixtures() {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("model.rdrr");
         convert(&fixture, &model, &ConvertOptions::default(), |_| {}).unwrap();
         let expected: Value = serde_json::from_slice(&std::fs::read(fixture.join("expected.json")).unwrap()).unwrap();
-        pollster::block_on(check_model(options, &model, &expected, &fixture));
+        pollster::block_on(check_model(&device, &model, &expected, &fixture));
     }
 }
 
-async fn check_model(options: &DeviceOptions, model: &Path, expected: &Value, fixture: &Path) {
-    let device = Device::open(options).await.unwrap();
+async fn check_model(device: &Device, model: &Path, expected: &Value, fixture: &Path) {
     let cases = expected["cases"].as_array().unwrap();
     assert!(cases.len() >= 3);
     for case in cases {
         let (prompt, wanted) = (ids(&case["prompt_ids"]), floats(&case["logits"]));
-        let what = format!("{:?} {} after {} tokens", options.choice, fixture.display(), prompt.len());
+        let what = format!("{} {} after {} tokens", device.report().adapter, fixture.display(), prompt.len());
         // A small chunk makes prompts cross it.
-        let mut builder = DecoderPipeline::builder(&device, model).kv_dtype(DType::F32).prefill_chunk(33);
+        let mut builder = DecoderPipeline::builder(device, model).kv_dtype(DType::F32).prefill_chunk(33);
         // LongRoPE chooses its frequencies by the context that is asked for.
         if let Some(max_seq_len) = case["max_seq_len"].as_u64() {
             builder = builder.max_seq_len(max_seq_len as usize);

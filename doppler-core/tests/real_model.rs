@@ -1,25 +1,45 @@
-//! SmolLM2-135M against Hugging Face transformers in fp32: prompt ids, logits and greedy tokens, on every executor.
+//! Real models against Hugging Face transformers in fp32: prompt ids, logits and greedy tokens, on every executor.
 //!
-//! Needs the model (98 MB), from the cache or its Python package; hence behind the feature `real-model-tests`.
+//! SmolLM2 (98 MB) is behind the feature `real-model-tests`; Gemma 3 270M and Qwen2.5-Coder 0.5B (745 MB together) are
+//! behind `all-model-tests`. Each comes from the cache, else from its sources.
 #![cfg(feature = "real-model-tests")]
 #![allow(clippy::unwrap_used)] // clippy knows tests, not the functions that they call
 
-use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use doppler_core::prelude::*;
 use doppler_core::{DeviceChoice, DeviceOptions, models};
 use serde_json::Value;
 
-static MODEL: LazyLock<PathBuf> = LazyLock::new(|| {
-    models::locate("smollm2-135m-instruct", None, |_| {})
-        .expect("the model: in the cache or through its Python package")
-});
+/// A model of the catalog and what transformers says of it.
+struct Real {
+    id: &'static str,
+    reference: &'static str,
+    path: OnceLock<PathBuf>,
+}
 
-static REFERENCE: LazyLock<Value> = LazyLock::new(|| {
-    let text = include_str!("fixtures/reference/hf_smollm2-135m-instruct-q4_1.json");
-    serde_json::from_str(text).unwrap()
-});
+impl Real {
+    const fn new(id: &'static str, reference: &'static str) -> Real {
+        Real { id, reference, path: OnceLock::new() }
+    }
+
+    /// Fetched and converted, once.
+    fn path(&self) -> &Path {
+        self.path
+            .get_or_init(|| models::locate(self.id, None, |_| {}).expect("the model, in the cache or from a source"))
+    }
+}
+
+static SMOLLM2: Real =
+    Real::new("smollm2-135m-instruct", include_str!("fixtures/reference/hf_smollm2-135m-instruct-q4_1.json"));
+#[cfg(feature = "all-model-tests")]
+static GEMMA_3: Real = Real::new("gemma-3-270m", include_str!("fixtures/reference/hf_gemma3-270m-q4_k_m.json"));
+#[cfg(feature = "all-model-tests")]
+static QWEN: Real = Real::new(
+    "qwen2.5-coder-0.5b-instruct",
+    include_str!("fixtures/reference/hf_qwen2.5-coder-0.5b-instruct-q4_k_m.json"),
+);
 
 /// How near the logits must come: the tolerance of this project, for a cache of each type.
 const F32_CACHE: f32 = 0.05;
@@ -33,10 +53,11 @@ struct Case {
     greedy: Vec<(u32, f32)>,
 }
 
-fn cases() -> Vec<Case> {
+fn cases(model: &Real) -> Vec<Case> {
     let ids = |v: &Value| -> Vec<u32> { v.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as u32).collect() };
     let floats = |v: &Value| -> Vec<f32> { v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect() };
-    let cases = REFERENCE["cases"].as_array().unwrap();
+    let reference: Value = serde_json::from_str(model.reference).unwrap();
+    let cases = reference["cases"].as_array().unwrap();
     assert!(!cases.is_empty());
     cases
         .iter()
@@ -51,13 +72,13 @@ fn cases() -> Vec<Case> {
 }
 
 /// Checks logits and `tokens` greedy tokens of each prompt on one device.
-fn check(options: DeviceOptions, kv_dtype: DType, tolerance: f32, tokens: usize) {
+fn check(model: &Real, options: &DeviceOptions, kv_dtype: DType, tolerance: f32, tokens: usize) {
     pollster::block_on(async {
-        let device = Device::open(&options).await.unwrap();
-        let builder = DecoderPipeline::builder(&device, &*MODEL).max_seq_len(512).kv_dtype(kv_dtype);
+        let device = Device::open(options).await.unwrap();
+        let builder = DecoderPipeline::builder(&device, model.path()).max_seq_len(512).kv_dtype(kv_dtype);
         let mut pipeline = builder.build().await.unwrap();
         let tokenizer = Tokenizer::of(pipeline.model()).unwrap();
-        for case in cases() {
+        for case in cases(model) {
             assert_eq!(tokenizer.encode(&case.prompt, true).unwrap(), case.prompt_ids, "{}", case.prompt);
             pipeline.rewind(0).unwrap();
             let logits = pipeline.forward(&case.prompt_ids, 1).await.unwrap();
@@ -93,30 +114,55 @@ fn on(choice: DeviceChoice) -> DeviceOptions {
 
 #[test]
 fn oracle() {
-    check(on(DeviceChoice::Oracle), DType::F32, F32_CACHE, 32);
+    check(&SMOLLM2, &on(DeviceChoice::Oracle), DType::F32, F32_CACHE, 32);
 }
 
 #[test]
 fn host() {
-    check(on(DeviceChoice::Host), DType::F32, F32_CACHE, 32);
-    check(on(DeviceChoice::Host), DType::F16, F16_CACHE, 32);
+    check(&SMOLLM2, &on(DeviceChoice::Host), DType::F32, F32_CACHE, 32);
+    check(&SMOLLM2, &on(DeviceChoice::Host), DType::F16, F16_CACHE, 32);
 }
 
 /// The best adapter at hand; on a software one, where a token takes seconds, fewer tokens.
+#[cfg(feature = "gpu-tests")]
+fn best_adapter() -> (DeviceOptions, bool) {
+    let adapter =
+        pollster::block_on(Device::adapters()).into_iter().next().expect("a GPU adapter, software ones included");
+    (on(DeviceChoice::Named(adapter.name)), adapter.software)
+}
+
 #[test]
 #[cfg(feature = "gpu-tests")]
 fn gpu() {
-    let adapters = pollster::block_on(Device::adapters());
-    let adapter = adapters.first().expect("a GPU adapter, software ones included");
-    let tokens = if adapter.software { 3 } else { 32 };
-    let named = on(DeviceChoice::Named(adapter.name.clone()));
-    check(named.clone(), DType::F32, F32_CACHE, tokens);
-    check(named.clone(), DType::F16, F16_CACHE, tokens);
+    let (named, software) = best_adapter();
+    let tokens = if software { 3 } else { 32 };
+    check(&SMOLLM2, &named, DType::F32, F32_CACHE, tokens);
+    check(&SMOLLM2, &named, DType::F16, F16_CACHE, tokens);
     // As the smallest WebGPU device would run it, with tensors split over bindings of 8 MiB.
-    check(
-        DeviceOptions { webgpu_limits: true, max_binding_bytes: Some(8 << 20), ..named },
-        DType::F16,
-        F16_CACHE,
-        tokens.min(8),
-    );
+    let small = DeviceOptions { webgpu_limits: true, max_binding_bytes: Some(8 << 20), ..named };
+    check(&SMOLLM2, &small, DType::F16, F16_CACHE, tokens.min(8));
+}
+
+#[test]
+#[cfg(feature = "all-model-tests")]
+fn gemma_and_qwen_on_the_host() {
+    for model in [&GEMMA_3, &QWEN] {
+        check(model, &on(DeviceChoice::Host), DType::F32, F32_CACHE, 32);
+        check(model, &on(DeviceChoice::Host), DType::F16, F16_CACHE, 32);
+    }
+}
+
+/// With WebGPU's 128 MiB bindings, Gemma's embedding of 262 144 rows (178 MB) is split, for lookup and output head.
+#[test]
+#[cfg(all(feature = "all-model-tests", feature = "gpu-tests"))]
+fn gemma_and_qwen_on_a_gpu() {
+    let (named, software) = best_adapter();
+    let tokens = if software { 2 } else { 32 };
+    let small = DeviceOptions { webgpu_limits: true, ..named.clone() };
+    for model in [&GEMMA_3, &QWEN] {
+        check(model, &small, DType::F32, F32_CACHE, tokens);
+        if !software {
+            check(model, &named, DType::F16, F16_CACHE, tokens);
+        }
+    }
 }
