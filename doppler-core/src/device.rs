@@ -219,6 +219,11 @@ impl Device {
         if let Executor::Gpu(gpu) = &self.0.executor { Some(gpu) } else { None }
     }
 
+    /// Bytes that may be taken of the GPU's memory, as far as that was said.
+    pub(crate) fn memory_budget(&self) -> Option<u64> {
+        self.gpu().and_then(|gpu| gpu.budget)
+    }
+
     pub(crate) fn max_binding_bytes(&self) -> u64 {
         self.gpu().map_or(u64::MAX, |gpu| gpu.max_binding_bytes)
     }

@@ -115,7 +115,11 @@ impl PipelineBuilder {
     /// A model that cannot be opened, or a context that it does not allow.
     pub fn plan(&self) -> Result<MemoryPlan, Error> {
         let model = Model::open(&self.path)?;
-        Ok(MemoryPlan::new(&model, self.context(model.config())?, self.kv_dtype, self.prefill_chunk))
+        Ok(self.plan_for(&model, self.context(model.config())?))
+    }
+
+    fn plan_for(&self, model: &Model, max_seq_len: usize) -> MemoryPlan {
+        MemoryPlan::new(model, max_seq_len, self.kv_dtype, self.prefill_chunk, self.device.gpu().is_some())
     }
 
     fn context(&self, config: &ModelConfig) -> Result<usize, Error> {
@@ -143,8 +147,9 @@ impl PipelineBuilder {
             return Err(Error::KvDType { dtype: self.kv_dtype });
         }
         let max_seq_len = self.context(config)?;
-        let plan = MemoryPlan::new(&model, max_seq_len, self.kv_dtype, self.prefill_chunk);
-        plan.check(self.memory_budget, max_seq_len)?;
+        let plan = self.plan_for(&model, max_seq_len);
+        let budgets = [self.memory_budget, self.device.memory_budget()];
+        plan.check(budgets.into_iter().flatten().min(), max_seq_len)?;
         let decoder = Decoder::load(&self.device, &model, progress)?;
         let cache = KvCache::new(&self.device, config, self.kv_dtype, 1, max_seq_len)?;
         let scalar = |label| self.device.alloc(label, &[1], DType::U32);

@@ -4,6 +4,7 @@ use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::Error;
 use crate::decoder::scratch_bytes;
+use crate::gpu::MOST_QUEUED_BYTES;
 use crate::kv_cache::KvCache;
 
 /// Bytes by purpose.
@@ -15,16 +16,21 @@ pub struct MemoryPlan {
     pub kv_cache: u64,
     /// Activations of one prefill chunk and one decode step, logits included.
     pub scratch: u64,
+    /// Transfers to and from a GPU: pieces of weights on their way, and logits on theirs. Nothing on the CPU.
+    pub staging: u64,
 }
 
 impl MemoryPlan {
-    /// For `model` with a context of `max_seq_len` tokens, a cache of `kv_dtype` and prefill in chunks.
+    /// For `model` with a context of `max_seq_len` tokens, a cache of `kv_dtype` and prefill in chunks, on a GPU or not.
     #[must_use]
-    pub fn new(model: &Model, max_seq_len: usize, kv_dtype: DType, prefill_chunk: usize) -> MemoryPlan {
+    pub fn new(model: &Model, max_seq_len: usize, kv_dtype: DType, prefill_chunk: usize, gpu: bool) -> MemoryPlan {
         let config: &ModelConfig = model.config();
         let chunk = prefill_chunk.min(max_seq_len);
+        let weights: u64 = model.tensors().iter().map(|tensor| tensor.num_bytes()).sum();
+        let staging = weights.min(MOST_QUEUED_BYTES) + 4 * config.vocab_size as u64;
         MemoryPlan {
-            weights: model.tensors().iter().map(|tensor| tensor.num_bytes()).sum(),
+            staging: if gpu { staging } else { 0 },
+            weights,
             kv_cache: KvCache::bytes(config, kv_dtype, max_seq_len),
             scratch: scratch_bytes(config, chunk, 1) + scratch_bytes(config, 1, 1),
         }
@@ -33,7 +39,7 @@ impl MemoryPlan {
     /// All of it.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.weights + self.kv_cache + self.scratch
+        self.weights + self.kv_cache + self.scratch + self.staging
     }
 
     /// Whether it fits a budget.
@@ -45,7 +51,7 @@ impl MemoryPlan {
         let Some(budget) = budget.filter(|budget| needed > *budget) else {
             return Ok(());
         };
-        let room = budget.saturating_sub(self.weights + self.scratch);
+        let room = budget.saturating_sub(needed - self.kv_cache);
         let fitting = (u128::from(room) * max_seq_len as u128 / u128::from(self.kv_cache.max(1))) as usize;
         let remedy = if fitting > 0 {
             format!("a `max_seq_len` of {fitting} would fit")
@@ -58,6 +64,7 @@ impl MemoryPlan {
 
 impl std::fmt::Display for MemoryPlan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "weights {}, key-value cache {}, activations {}", self.weights, self.kv_cache, self.scratch)
+        let MemoryPlan { weights, kv_cache, scratch, staging } = self;
+        write!(f, "weights {weights}, key-value cache {kv_cache}, activations {scratch}, transfers {staging}")
     }
 }

@@ -100,6 +100,15 @@ impl Model {
         index.and_then(|i| self.tensors.get(i)).ok_or_else(|| Error::MissingTensor { tensor: name.to_owned() })
     }
 
+    /// Checks that every tensor that the config calls for is there, in its shape.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::UnexpectedShape`].
+    pub fn check_tensors(&self) -> Result<(), Error> {
+        let mut expected = crate::families::expected_tensors(&self.config);
+        expected.try_for_each(|(name, shape)| self.tensor_of_shape(&name, &shape).map(drop))
+    }
+
     /// The tensor of that name, which must have that shape.
     ///
     /// # Errors

@@ -176,6 +176,7 @@ fn convert_inspect_and_verify() {
     let told = json(&mut inspect(&out, &["--verify", "--json", "--context", "64"]));
     assert_eq!(told["config"]["hidden_size"], 256);
     assert_eq!(told["verified"], true);
+    assert_eq!(told["runs"], true);
     assert_eq!(told["memory_bytes"]["context"], 64);
     assert!(told["tensors"].as_array().unwrap().len() > 10);
     let types = |told: &Value| -> Vec<String> {
@@ -190,6 +191,16 @@ fn convert_inspect_and_verify() {
     let mut command = generate(folder.path());
     command.arg("--model").arg(&packed).args(["--device", "host", "--raw", "--max-tokens", "2", "--json", "Hello"]);
     json(&mut command);
+    // What the decoder cannot do is named.
+    let manifest = packed.join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(
+        &manifest,
+        text.replace("\"valueNorm\":false", "\"valueNorm\":true")
+            .replace("\"valueNorm\": false", "\"valueNorm\": true"),
+    )
+    .unwrap();
+    assert_says(&fail(&mut inspect(&packed, &[])), &["does not run", "inference.attention.valueNorm"]);
     // A flipped bit is found, and named with its shard.
     let shard = out.join("shard_00000.bin");
     let mut bytes = std::fs::read(&shard).unwrap();

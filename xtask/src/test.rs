@@ -10,6 +10,8 @@ use crate::{tidy, vulkan};
 const GPU_TESTS: &str = "gpu-tests";
 /// Tests that need the default model (98 MB).
 const REAL_MODEL_TESTS: &str = "real-model-tests";
+/// Tests that need the catalog's other models.
+const ALL_MODEL_TESTS: &str = "all-model-tests";
 /// What `generate` is run with to get it.
 const FIRST: &[&str] = &["--device", "host", "--max-tokens", "8", "--raw", "The capital of France is"];
 
@@ -21,6 +23,9 @@ pub struct Arguments {
     /// Fail, instead of skipping the tests that need the default model, where it cannot be had
     #[arg(long)]
     require_model: bool,
+    /// Also run the tests that need the catalog's other models, which are fetched (745 MB) unless they are in the cache
+    #[arg(long)]
+    all_models: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -49,7 +54,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let model = if arguments.require_model { steps.run("model", first) } else { steps.try_run("model", first) };
     if driver {
         // Unit, shader, property, hostile-file, golden, example and documentation tests.
-        let features = if model { all } else { features(&[GPU_TESTS])? };
+        let features = match (model, arguments.all_models) {
+            (true, true) => features(&[GPU_TESTS, REAL_MODEL_TESTS, ALL_MODEL_TESTS])?,
+            (true, false) => all,
+            (false, _) => features(&[GPU_TESTS])?,
+        };
         let test = |what: &[&str]| {
             let mut command = cargo();
             command.args(["test", "--workspace", "--no-fail-fast", "--features", &features]).args(what);

@@ -26,6 +26,8 @@ use crate::{DeviceOptions, Error};
 const TIMEOUT_S: u64 = 300;
 /// Bytes of weights written at once.
 const UPLOAD_CHUNK: usize = 16 << 20;
+/// Bytes of weights on their way before the way is waited for.
+pub(crate) const MOST_QUEUED_BYTES: u64 = 6 * UPLOAD_CHUNK as u64;
 
 /// An opened GPU.
 pub(crate) struct Gpu {
@@ -36,7 +38,7 @@ pub(crate) struct Gpu {
     queue: wgpu::Queue,
     failure: Arc<Mutex<Option<Failure>>>,
     pool: Arc<Pool>,
-    budget: Option<u64>,
+    pub budget: Option<u64>,
     overrides: BTreeMap<String, String>,
     /// Compute pipelines by shader source.
     pipelines: Mutex<HashMap<String, Arc<compute::ComputePipeline>>>,
@@ -136,7 +138,7 @@ impl Gpu {
             let end = piece.bytes.len().min(start + UPLOAD_CHUNK);
             self.write(buffer, start as u64, &piece.bytes(start..end));
             let queued = self.queued.fetch_add((end - start) as u64, Ordering::Relaxed);
-            if queued > 4 * UPLOAD_CHUNK as u64 {
+            if queued + UPLOAD_CHUNK as u64 > MOST_QUEUED_BYTES {
                 self.queued.store(0, Ordering::Relaxed);
                 self.wait(self.queue.submit([]))?;
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use doppler_core::MemoryPlan;
 use doppler_core::prelude::*;
@@ -12,7 +12,7 @@ use doppler_core::rdrr::convert::Source;
 use examples::{progress_bar, show};
 use serde_json::{Value, json};
 
-/// Shows an RDRR folder, a .gguf file or a Hugging Face folder.
+/// Shows an RDRR folder, a .gguf file or a Hugging Face folder: whether it runs, and if not, what is missing.
 #[derive(Parser)]
 struct Args {
     path: PathBuf,
@@ -35,11 +35,16 @@ type Row = (String, DType, Vec<usize>, u64);
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    if args.path.join("manifest.json").is_file() { rdrr(&args) } else { source(&args, &args.path) }
+    let shown = if args.path.join("manifest.json").is_file() { rdrr(&args) } else { source(&args, &args.path) };
+    if let (Err(error), true) = (&shown, args.json) {
+        println!("{}", json!({ "runs": false, "missing": format!("{error:#}") }));
+    }
+    shown.context("this does not run")
 }
 
 fn rdrr(args: &Args) -> Result<()> {
     let model = Model::open(&args.path)?;
+    model.check_tensors()?;
     if args.verify {
         let bar = progress_bar("verifying");
         let verified = model.verify(|done, total| show(&bar, done, total));
@@ -48,16 +53,16 @@ fn rdrr(args: &Args) -> Result<()> {
     }
     let manifest = model.manifest();
     let context = args.context.unwrap_or(model.config().max_position_embeddings.min(4096));
-    let plan = MemoryPlan::new(&model, context, DType::F16, 512);
+    let plan = MemoryPlan::new(&model, context, DType::F16, 512, true);
     let shards: Vec<Value> = manifest
         .shards()
         .iter()
         .map(|s| json!({ "filename": s.filename, "size": s.size, "digest": s.digest.to_string() }))
         .collect();
     let memory = json!({
-        "context": context, "weights": plan.weights, "kv_cache_f16": plan.kv_cache, "activations": plan.scratch, "total": plan.total(),
+        "context": context, "weights": plan.weights, "kv_cache_f16": plan.kv_cache, "activations": plan.scratch, "gpu_transfers": plan.staging, "total": plan.total(),
     });
-    let extra = json!({ "model": manifest.model_id(), "format": "RDRR", "shards": shards, "memory_bytes": memory, "verified": args.verify });
+    let extra = json!({ "model": manifest.model_id(), "format": "RDRR", "runs": true, "shards": shards, "memory_bytes": memory, "verified": args.verify });
     let rows = model.tensors().iter().map(|t| (t.name.clone(), t.dtype, t.shape.clone(), t.num_bytes())).collect();
     print(args, model.config(), rows, extra)
 }
@@ -66,7 +71,12 @@ fn source(args: &Args, path: &Path) -> Result<()> {
     anyhow::ensure!(!args.verify, "only an RDRR folder has digests to verify; convert {} first", path.display());
     let source = Source::open(path)?;
     let rows = source.weights().iter().map(|w| (w.name.clone(), w.dtype, w.shape.clone(), w.num_bytes())).collect();
-    print(args, source.config(), rows, json!({ "format": source.format(), "note": "convert it to run it" }))
+    print(
+        args,
+        source.config(),
+        rows,
+        json!({ "format": source.format(), "runs": true, "note": "it is converted on the way" }),
+    )
 }
 
 fn print(args: &Args, config: &ModelConfig, rows: Vec<Row>, mut extra: Value) -> Result<()> {
