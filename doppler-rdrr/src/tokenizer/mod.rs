@@ -5,8 +5,10 @@ mod byte_level;
 mod pre;
 mod sentencepiece;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json, json};
 
 use crate::Error;
@@ -50,9 +52,9 @@ enum Kind {
 
 /// The tables that both tokenizer kinds share.
 struct Vocabulary<'a> {
-    tokens: Vec<&'a str>,
+    tokens: Vec<Cow<'a, str>>,
     kinds: Vec<Kind>,
-    ids: HashMap<&'a str, u32>,
+    ids: HashMap<Cow<'a, str>, u32>,
 }
 
 /// Translates the `tokenizer.*` metadata.
@@ -62,14 +64,15 @@ struct Vocabulary<'a> {
 pub fn from_gguf(gguf: &Gguf<'_>) -> Result<TextParts, Error> {
     let kind = string(gguf, "tokenizer.ggml.model")?;
     let vocabulary = match kind {
-        "gpt2" | "llama" => Vocabulary::read(gguf)?,
+        "gpt2" => Vocabulary::read(gguf, |text, _| Cow::Borrowed(text))?,
+        "llama" => Vocabulary::read(gguf, sentencepiece::text_of)?,
         _ => return Err(Error::UnknownTokenizer { found: kind.to_owned() }),
     };
     let bos_id = vocabulary.id(gguf, "tokenizer.ggml.bos_token_id")?;
     let eos_ids = vocabulary.eos_ids(gguf)?;
     let (parts, adds_bos) = match kind {
         "gpt2" => byte_level::parts(gguf, &vocabulary)?,
-        _ => (sentencepiece::parts(gguf, &vocabulary)?, true),
+        _ => sentencepiece::parts(gguf, &vocabulary)?,
     };
     let bos = flag(gguf, "tokenizer.ggml.add_bos_token", adds_bos)?.then_some("tokenizer.ggml.bos_token_id");
     let eos = flag(gguf, "tokenizer.ggml.add_eos_token", false)?.then_some("tokenizer.ggml.eos_token_id");
@@ -80,21 +83,22 @@ pub fn from_gguf(gguf: &Gguf<'_>) -> Result<TextParts, Error> {
             None => Err(Error::MissingKey { key: key.to_owned() }),
         },
     };
-    let post_processor = vocabulary.post_processor(template(bos)?, template(eos)?);
-    let file = json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": vocabulary.added_tokens(bos_id.iter().chain(&eos_ids)),
-        "normalizer": parts.normalizer,
-        "pre_tokenizer": parts.pre_tokenizer,
-        "post_processor": post_processor,
-        "decoder": parts.decoder,
-        "model": parts.model,
-    });
+    let file = File {
+        version: "1.0",
+        truncation: None,
+        padding: None,
+        added_tokens: vocabulary.added_tokens(bos_id.iter().chain(&eos_ids), parts.swallows),
+        normalizer: parts.normalizer,
+        pre_tokenizer: parts.pre_tokenizer,
+        post_processor: vocabulary.post_processor(template(bos)?, template(eos)?),
+        decoder: parts.decoder,
+        model: parts.model,
+    };
+    let json = |source| Error::Json { file: "tokenizer.json".to_owned(), source };
+    let tokenizer_json = serde_json::to_vec(&file).map_err(json)?;
     let text = |id: Option<u32>| id.map(|id| vocabulary.text(id).to_owned());
     Ok(TextParts {
-        tokenizer_json: file.to_string().into_bytes(),
+        tokenizer_json,
         chat_template: chat_template(gguf)?,
         bos_token: text(bos_id),
         eos_token: text(eos_ids.first().copied()),
@@ -103,39 +107,112 @@ pub fn from_gguf(gguf: &Gguf<'_>) -> Result<TextParts, Error> {
     })
 }
 
+/// A `tokenizer.json`. Written from the borrowed tables: as a tree of JSON values, a vocabulary of 262 144 tokens and
+/// twice as many merges takes a second and hundreds of megabytes.
+#[derive(Serialize)]
+struct File<'a> {
+    version: &'static str,
+    truncation: Option<()>,
+    padding: Option<()>,
+    added_tokens: Vec<Json>,
+    normalizer: Json,
+    pre_tokenizer: Json,
+    post_processor: Json,
+    decoder: Json,
+    model: Bpe<'a>,
+}
+
 /// The parts of a `tokenizer.json` in which the kinds differ.
-struct Parts {
+struct Parts<'a> {
     normalizer: Json,
     pre_tokenizer: Json,
     decoder: Json,
-    model: Json,
+    model: Bpe<'a>,
+    /// Which of the tokens that are found first take the white space behind them along.
+    swallows: fn(&str, Kind) -> bool,
+}
+
+/// Byte-pair encoding.
+#[derive(Serialize)]
+struct Bpe<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    dropout: Option<f32>,
+    unk_token: Option<&'a str>,
+    continuing_subword_prefix: Option<&'a str>,
+    end_of_word_suffix: Option<&'a str>,
+    fuse_unk: bool,
+    byte_fallback: bool,
+    ignore_merges: bool,
+    vocab: &'a Vocabulary<'a>,
+    merges: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Bpe<'a> {
+    fn new(vocab: &'a Vocabulary<'a>, merges: Vec<(&'a str, &'a str)>) -> Self {
+        Bpe {
+            kind: "BPE",
+            dropout: None,
+            unk_token: None,
+            continuing_subword_prefix: None,
+            end_of_word_suffix: None,
+            fuse_unk: false,
+            byte_fallback: false,
+            ignore_merges: false,
+            vocab,
+            merges,
+        }
+    }
+}
+
+/// Every token under its id, also those that are found before: the file stays the only source of ids.
+impl Serialize for Vocabulary<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.entries().map(|(id, text, _)| (text, id)))
+    }
 }
 
 impl<'a> Vocabulary<'a> {
-    fn read(gguf: &Gguf<'a>) -> Result<Self, Error> {
+    /// `text_of` is how `tokenizer.json` writes a token of the file.
+    fn read(gguf: &Gguf<'a>, text_of: fn(&'a str, Kind) -> Cow<'a, str>) -> Result<Self, Error> {
         const TOKENS: &str = "tokenizer.ggml.tokens";
         let list = array(gguf, TOKENS, "an array of strings", |items| items == ValueType::String)?;
         if list.len() > MAX_TOKENS {
             let (size, limit) = (list.len() as u64, MAX_TOKENS as u64);
             return Err(Error::TooLarge { what: "the number of tokens".to_owned(), size, limit });
         }
-        let tokens: Vec<&str> = strings(list).collect();
-        let kinds = kinds(gguf, tokens.len())?;
-        let mut ids = HashMap::with_capacity(tokens.len());
-        for (id, &text) in (0..).zip(&tokens) {
-            if let Some(first) = ids.insert(text, id) {
-                return Err(Error::DuplicateToken { text: text.to_owned(), first, second: id });
+        let mut kinds = kinds(gguf, list.len())?;
+        let mut tokens = Vec::with_capacity(list.len());
+        let mut ids = HashMap::with_capacity(list.len());
+        for ((id, text), kind) in (0u32..).zip(strings(list)).zip(&mut kinds) {
+            // How converters fill ids without a token. Some give the kind of a real one, which would find these texts.
+            if text.strip_prefix("[PAD").and_then(|text| text.strip_suffix(']')) == Some(id.to_string().as_str()) {
+                *kind = Kind::Unused;
             }
+            let text = text_of(text, *kind);
+            if let Some(first) = ids.insert(text.clone(), id) {
+                return Err(Error::DuplicateToken { text: text.into_owned(), first, second: id });
+            }
+            tokens.push(text);
         }
         Ok(Vocabulary { tokens, kinds, ids })
     }
 
-    fn text(&self, id: u32) -> &'a str {
-        self.tokens.get(id as usize).copied().unwrap_or_default()
+    fn text(&self, id: u32) -> &str {
+        self.tokens.get(id as usize).map(AsRef::as_ref).unwrap_or_default()
     }
 
-    fn entries(&self) -> impl Iterator<Item = (u32, &'a str, Kind)> + '_ {
-        (0..).zip(&self.tokens).zip(&self.kinds).map(|((id, text), kind)| (id, *text, *kind))
+    fn has(&self, text: &str) -> bool {
+        self.ids.contains_key(text)
+    }
+
+    fn is_control(&self, text: &str) -> bool {
+        let kind = self.ids.get(text).and_then(|id| self.kinds.get(*id as usize));
+        kind == Some(&Kind::Control)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (u32, &str, Kind)> + '_ {
+        (0..).zip(&self.tokens).zip(&self.kinds).map(|((id, text), kind)| (id, text.as_ref(), *kind))
     }
 
     /// The token that a metadata key points at, if the file has the key.
@@ -170,7 +247,7 @@ impl<'a> Vocabulary<'a> {
     }
 
     /// The tokens that are found in a text before anything else looks at it.
-    fn added_tokens<'i>(&self, special: impl Iterator<Item = &'i u32>) -> Vec<Json> {
+    fn added_tokens<'i>(&self, special: impl Iterator<Item = &'i u32>, swallows: fn(&str, Kind) -> bool) -> Vec<Json> {
         let special: Vec<u32> = special.copied().collect();
         let found_first = |id: u32, kind: Kind| {
             matches!(kind, Kind::Control | Kind::Unknown | Kind::UserDefined) || special.contains(&id)
@@ -183,7 +260,7 @@ impl<'a> Vocabulary<'a> {
                     "content": text,
                     "single_word": false,
                     "lstrip": false,
-                    "rstrip": false,
+                    "rstrip": swallows(text, kind),
                     "normalized": false,
                     "special": kind != Kind::UserDefined || special.contains(&id),
                 })
@@ -211,11 +288,6 @@ impl<'a> Vocabulary<'a> {
             .collect();
         let pair = [around("A", 0), around("B", 1)].concat();
         json!({ "type": "TemplateProcessing", "single": around("A", 0), "pair": pair, "special_tokens": tokens })
-    }
-
-    /// Every token under its id, also those that are found before: the file stays the only source of ids.
-    fn to_json(&self) -> Json {
-        Json::Object(self.entries().map(|(id, text, _)| (text.to_owned(), id.into())).collect())
     }
 }
 

@@ -1,11 +1,12 @@
 //! Tokenizers of the kind `llama`: SentencePiece's byte-pair encoding, where a pair is joined in the order of the
 //! joined token's score and unknown characters fall back to byte tokens. Scores become an ordered list of merges.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde_json::{Value as Json, json};
 
-use super::{Kind, Parts, Vocabulary, array, check_length, flag};
+use super::{Bpe, Kind, Parts, Vocabulary, array, check_length, flag};
 use crate::Error;
 use crate::convert::gguf::{Gguf, Value, ValueType};
 
@@ -17,57 +18,96 @@ const MAX_MERGES: usize = 1 << 23;
 /// How SentencePiece writes a space.
 const SPACE: &str = "\u{2581}";
 
-pub(super) fn parts(gguf: &Gguf<'_>, vocabulary: &Vocabulary<'_>) -> Result<Parts, Error> {
+/// Where a space is put before a text that has none.
+enum SpacePrefix {
+    Never,
+    /// Before every stretch of text, also behind a special token: Llama 2.
+    EveryStretch,
+    /// Where the whole text begins: Mistral, since it has tokens for its turns.
+    Beginning,
+}
+
+/// A token as `tokenizer.json` has it. llama.cpp's converter writes runs of spaces that the user defined as spaces, but
+/// they are matched against texts in which spaces are already `▁`.
+pub(super) fn text_of(text: &str, kind: Kind) -> Cow<'_, str> {
+    let is_run = kind == Kind::UserDefined && !text.is_empty() && text.bytes().all(|byte| byte == b' ');
+    if is_run { Cow::Owned(SPACE.repeat(text.len())) } else { Cow::Borrowed(text) }
+}
+
+/// The parts of the file, and whether such models begin a sequence with BOS by default: they do.
+pub(super) fn parts<'a>(gguf: &Gguf<'_>, vocabulary: &'a Vocabulary<'a>) -> Result<(Parts<'a>, bool), Error> {
     const SCORES: &str = "tokenizer.ggml.scores";
     let list = array(gguf, SCORES, "an array of 32-bit floats", |items| items == ValueType::F32)?;
     check_length(SCORES, list.len(), vocabulary.tokens.len())?;
     let scores: Vec<f32> = list.iter().map(|value| if let Value::F32(score) = value { score } else { 0.0 }).collect();
-    let space_prefix = flag(gguf, "tokenizer.ggml.add_space_prefix", true)?;
-    let byte_fallback = (0..=u8::MAX).all(|byte| vocabulary.ids.contains_key(format!("<0x{byte:02X}>").as_str()));
+    let byte_fallback = (0..=u8::MAX).all(|byte| vocabulary.has(&format!("<0x{byte:02X}>")));
     let unknown = match vocabulary.id(gguf, "tokenizer.ggml.unknown_token_id")? {
         Some(id) => Some(vocabulary.text(id)),
         None => vocabulary.entries().find(|(_, _, kind)| *kind == Kind::Unknown).map(|(_, text, _)| text),
     };
-    let mut normalizers = vec![json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE })];
+    let prefix = match flag(gguf, "tokenizer.ggml.add_space_prefix", true)? {
+        false => SpacePrefix::Never,
+        true if vocabulary.is_control("[INST]") => SpacePrefix::Beginning,
+        true => SpacePrefix::EveryStretch,
+    };
+    let (normalizer, pre_tokenizer) = spaces(&prefix);
     let mut decoders = vec![
         json!({ "type": "Replace", "pattern": { "String": SPACE }, "content": " " }),
         json!({ "type": "ByteFallback" }),
         json!({ "type": "Fuse" }),
     ];
-    if space_prefix {
-        normalizers.insert(0, json!({ "type": "Prepend", "prepend": SPACE }));
+    if !matches!(prefix, SpacePrefix::Never) {
         decoders.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
     }
-    Ok(Parts {
-        normalizer: json!({ "type": "Sequence", "normalizers": normalizers }),
-        pre_tokenizer: Json::Null,
+    // The file does not say which tokens take the white space behind them along. Of this kind only Phi-3's do, which
+    // are known by their names.
+    let is_phi = vocabulary.is_control("<|assistant|>") && vocabulary.is_control("<|end|>");
+    let merges = merges(vocabulary, &scores)?;
+    let parts = Parts {
+        normalizer,
+        pre_tokenizer,
         decoder: json!({ "type": "Sequence", "decoders": decoders }),
-        model: json!({
-            "type": "BPE",
-            "dropout": null,
-            "unk_token": unknown,
-            "continuing_subword_prefix": null,
-            "end_of_word_suffix": null,
-            "fuse_unk": true,
-            "byte_fallback": byte_fallback,
-            "ignore_merges": false,
-            "vocab": vocabulary.to_json(),
-            "merges": merges(vocabulary, &scores)?,
-        }),
-    })
+        model: Bpe { unk_token: unknown, fuse_unk: true, byte_fallback, ..Bpe::new(vocabulary, merges) },
+        swallows: if is_phi { phi_swallows } else { |_, _| false },
+    };
+    Ok((parts, true))
+}
+
+fn phi_swallows(text: &str, kind: Kind) -> bool {
+    text == "</s>" || (kind == Kind::Control && !["<s>", "<|endoftext|>"].contains(&text))
+}
+
+/// The normalizer and the pre-tokenizer that write spaces as `▁`.
+fn spaces(prefix: &SpacePrefix) -> (Json, Json) {
+    let replace = json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE });
+    match prefix {
+        SpacePrefix::Never => (replace, Json::Null),
+        SpacePrefix::EveryStretch => {
+            let prepend = json!({ "type": "Prepend", "prepend": SPACE });
+            (json!({ "type": "Sequence", "normalizers": [prepend, replace] }), Json::Null)
+        }
+        SpacePrefix::Beginning => (
+            Json::Null,
+            json!({ "type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first", "split": false }),
+        ),
+    }
 }
 
 /// Every way to make a token of two others, best score first. Among equals the longer left half wins, which is where
 /// SentencePiece, working from left to right, arrives too.
-fn merges(vocabulary: &Vocabulary<'_>, scores: &[f32]) -> Result<Vec<Json>, Error> {
+fn merges<'a>(vocabulary: &'a Vocabulary<'a>, scores: &[f32]) -> Result<Vec<(&'a str, &'a str)>, Error> {
     let mut found: Vec<(f32, &str, &str)> = Vec::new();
     for ((_, text, kind), &score) in vocabulary.entries().zip(scores) {
-        if kind != Kind::Normal || text.len() > MAX_MERGED_BYTES {
+        if !matches!(kind, Kind::Normal | Kind::UserDefined) || text.len() > MAX_MERGED_BYTES {
             continue;
         }
+        // SentencePiece gives what the user defined a score of 0, the best; converters write whatever they like.
+        // Adding 0 makes -0, the first learned token's score, its equal.
+        let score = if kind == Kind::UserDefined { 0.0 } else { score + 0.0 };
         let halves = text.char_indices().skip(1).map(|(at, _)| text.split_at(at));
-        let known = |half: &str| vocabulary.ids.contains_key(half);
-        found.extend(halves.filter(|(l, r)| known(l) && known(r)).map(|(left, right)| (score, left, right)));
+        found.extend(
+            halves.filter(|(l, r)| vocabulary.has(l) && vocabulary.has(r)).map(|(left, right)| (score, left, right)),
+        );
         if found.len() > MAX_MERGES {
             let what = "the number of merges".to_owned();
             return Err(Error::TooLarge { what, size: found.len() as u64, limit: MAX_MERGES as u64 });
@@ -78,5 +118,5 @@ fn merges(vocabulary: &Vocabulary<'_>, scores: &[f32]) -> Result<Vec<Json>, Erro
         Ordering::Equal => (length(b.1), length(b.2)).cmp(&(length(a.1), length(a.2))),
         different => different,
     });
-    Ok(found.into_iter().map(|(_, left, right)| json!([left, right])).collect())
+    Ok(found.into_iter().map(|(_, left, right)| (left, right)).collect())
 }

@@ -7,12 +7,14 @@
 //! Time and output are bounded, memory in between is not: a template that doubles a string in a loop can ask for more
 //! than there is. Take templates from where the weights come from.
 
+mod python;
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde};
+use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -116,6 +118,7 @@ impl ChatTemplate {
     /// # Errors
     /// As [`ChatTemplate::render`].
     pub fn render_json(&self, messages: &[Json], options: &ChatOptions) -> Result<String, Error> {
+        let messages: Vec<Json> = messages.iter().map(with_reasoning).collect();
         self.render_value(Value::from(Serde(messages)), options)
     }
 
@@ -152,6 +155,18 @@ impl ChatTemplate {
     }
 }
 
+/// A message whose reasoning, if it has any, goes by every name that templates read: callers use three.
+fn with_reasoning(message: &Json) -> Json {
+    let mut message = message.clone();
+    let names = ["reasoning_content", "thinking", "reasoning"];
+    let reasoning = names.iter().find_map(|name| message.get(name).filter(|value| !value.is_null()).cloned());
+    if let (Some(fields), Some(reasoning)) = (message.as_object_mut(), reasoning) {
+        fields.entry("thinking").or_insert_with(|| reasoning.clone());
+        fields.insert("reasoning_content".to_owned(), reasoning);
+    }
+    message
+}
+
 /// Jinja as the Hugging Face library sets it up, without anything that reaches outside.
 fn environment<'a>(now: SystemTime) -> Result<Environment<'a>, Error> {
     let mut environment = Environment::new();
@@ -159,8 +174,8 @@ fn environment<'a>(now: SystemTime) -> Result<Environment<'a>, Error> {
     environment.set_syntax(syntax.map_err(|e| failure(e, false))?);
     environment.set_fuel(Some(FUEL));
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_filter("tojson", tojson);
+    environment.set_unknown_method_callback(python::method);
+    environment.add_filter("tojson", python::tojson);
     // The engine iterates over `none` as over nothing, in Python it cannot be iterated: `tools is iterable and tools|length`.
     environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
@@ -220,62 +235,6 @@ impl io::Write for Limited {
     }
 }
 
-/// JSON as Python's `json.dumps` writes it, which is what the models saw in training: a space after `,` and `:`, nothing
-/// escaped for HTML. The engine's own filter differs in both.
-fn tojson(value: &Value, options: Kwargs) -> Result<String, minijinja::Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    let ensure_ascii: Option<bool> = options.get("ensure_ascii")?;
-    let sort_keys: Option<bool> = options.get("sort_keys")?;
-    options.assert_all_used()?;
-    let wrong =
-        |e: serde_json::Error| minijinja::Error::new(ErrorKind::BadSerialization, "no JSON value").with_source(e);
-    let mut json = serde_json::to_value(value).map_err(wrong)?;
-    if sort_keys == Some(true) {
-        json.sort_all_objects();
-    }
-    let mut bytes = Vec::new();
-    match indent {
-        Some(width) => {
-            let indent = vec![b' '; width.min(16)];
-            let formatter = serde_json::ser::PrettyFormatter::with_indent(&indent);
-            json.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter)).map_err(wrong)?;
-        }
-        None => json.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Spaced)).map_err(wrong)?,
-    }
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    Ok(if ensure_ascii == Some(true) { escape_to_ascii(&text) } else { text })
-}
-
-/// Characters beyond ASCII, which JSON has in strings only, as `\u` escapes of their UTF-16 units.
-fn escape_to_ascii(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
-        if c.is_ascii() {
-            out.push(c);
-        } else {
-            out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
-        }
-    }
-    out
-}
-
-/// `{"a": 1, "b": [2, 3]}`
-struct Spaced;
-
-impl serde_json::ser::Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
-    }
-}
-
 /// `{% generation %}` marks the answer for training and is no part of Jinja: it becomes a block that does nothing, with
 /// its whitespace control kept.
 fn without_generation_tags(source: &str) -> String {
@@ -300,122 +259,4 @@ fn without_generation_tags(source: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn template(source: &str) -> ChatTemplate {
-        ChatTemplate::new(source, Some("<s>"), Some("</s>")).unwrap()
-    }
-
-    fn talk(turns: &[(&str, &str)]) -> Vec<Message> {
-        turns.iter().map(|(role, content)| Message::new(*role, *content)).collect()
-    }
-
-    fn error(source: &str) -> Error {
-        template(source).render(&talk(&[("user", "Hi")]), &ChatOptions::default()).unwrap_err()
-    }
-
-    /// Role tags with a default system prompt: the kind of template that SmolLM2 has.
-    const CHATML: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}\
-        {{ '<|im_start|>system\nBe kind.<|im_end|>\n' }}{% endif %}\
-        {{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}\
-        {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
-
-    #[test]
-    fn role_tags() {
-        let options = ChatOptions::default();
-        assert_eq!(
-            template(CHATML).render(&talk(&[("user", "Hi <b> & you")]), &options).unwrap(),
-            "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi <b> & you<|im_end|>\n<|im_start|>assistant\n"
-        );
-        let options = ChatOptions { add_generation_prompt: false, ..options };
-        assert_eq!(
-            template(CHATML).render(&talk(&[("system", "S"), ("user", "U"), ("assistant", "A")]), &options).unwrap(),
-            "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
-        );
-    }
-
-    #[test]
-    fn blocks_leave_no_lines_and_python_methods_work() {
-        let source = "{{ bos_token }}\n    {%- set ns = namespace(n=0) %}\n{% for m in messages %}\n    {% if \
-            m.content.startswith('H') and not loop.last %}\n{% set ns.n = ns.n + 1 %}\n{{ m['content'].strip() | upper }}{{ \
-            eos_token }}\n    {% continue %}\n    {% endif %}\n[{{ m.get('role', '?').split('s')[0] }}]\n{% endfor %}{{ ns.n }}";
-        let text = template(source).render(&talk(&[("user", "Hi  "), ("assistant", "Ho")]), &ChatOptions::default());
-        assert_eq!(text.unwrap(), "<s>HI</s>\n[a]\n1");
-    }
-
-    #[test]
-    fn absent_tokens_and_tools_are_false() {
-        let source = "{% if bos_token is defined %}B{% endif %}{% if tools %}T{% endif %}{% if tools is not none %}N{% endif %}{% if tools is iterable %}I{% endif %}{{ eos_token }}.";
-        let template = ChatTemplate::new(source, None, None).unwrap();
-        assert_eq!(template.render(&[], &ChatOptions::default()).unwrap(), ".");
-    }
-
-    #[test]
-    fn tools_are_json_as_python_writes_it() {
-        let tool = json!({"type": "function", "name": "zürich <1>", "args": [1, 2.5, true, null], "none": {}});
-        let options = ChatOptions { tools: vec![tool], ..ChatOptions::default() };
-        let text = template("{{ tools[0] | tojson }}").render(&[], &options).unwrap();
-        assert_eq!(text, r#"{"type": "function", "name": "zürich <1>", "args": [1, 2.5, true, null], "none": {}}"#);
-        let text = template("{{ tools[0].args | tojson(indent=2) }}").render(&[], &options).unwrap();
-        assert_eq!(text, "[\n  1,\n  2.5,\n  true,\n  null\n]");
-        let text = template("{{ ('ü𝄞' ~ tools[0].name) | tojson(ensure_ascii=true) }}").render(&[], &options).unwrap();
-        assert_eq!(text, r#""\u00fc\ud834\udd1ez\u00fcrich <1>""#);
-    }
-
-    #[test]
-    fn variables_and_richer_messages() {
-        let mut options = ChatOptions::default();
-        options.variables.insert("enable_thinking".into(), json!(false));
-        let source = "{% if not enable_thinking %}fast {% endif %}{{ messages[0].tool_calls[0].name }}";
-        let text =
-            template(source).render_json(&[json!({"role": "assistant", "tool_calls": [{"name": "f"}]})], &options);
-        assert_eq!(text.unwrap(), "fast f");
-    }
-
-    #[test]
-    fn the_date() {
-        let now = UNIX_EPOCH + std::time::Duration::from_secs(1_722_384_000);
-        let options = ChatOptions { now, ..ChatOptions::default() };
-        assert_eq!(template("{{ strftime_now('%d %b %Y') }}").render(&[], &options).unwrap(), "31 Jul 2024");
-    }
-
-    #[test]
-    fn training_marks_do_nothing() {
-        let source = "{%- generation -%}\n a {{ '%}' }}{% endgeneration %}\nb{% generation%}c{%endgeneration%}";
-        assert_eq!(template(source).render(&[], &ChatOptions::default()).unwrap(), "a %}bc");
-    }
-
-    #[test]
-    fn an_exception_is_the_templates_own_message() {
-        let source = "{% macro check(m) %}{% if m.role != 'system' %}{{ raise_exception('no ' + m.role) }}{% endif %}{% endmacro %}\
-            {% for m in messages %}{{ check(m) }}{% endfor %}";
-        assert!(matches!(error(source), Error::TemplateRefused { message } if message == "no user"));
-    }
-
-    #[test]
-    fn endless_templates_end() {
-        let endless = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
-        assert!(matches!(error(endless), Error::TemplateRanTooLong { .. }));
-        let recursive = "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}";
-        assert!(matches!(error(recursive), Error::TemplateFailed { .. } | Error::TemplateRanTooLong { .. }));
-        let verbose = "{% set x = 'abcdefgh' * 1000000 %}{% for i in range(1000) %}{{ x }}{% endfor %}";
-        assert!(matches!(error(verbose), Error::TemplateOutput { .. }));
-        assert!(matches!(error("{{ 'x' * 10000000000 }}"), Error::TemplateFailed { .. }));
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_with_its_line() {
-        assert!(matches!(error("a\nb\n{{ messages.x.y.z }}"), Error::TemplateFailed { line: 3, .. }));
-        assert!(matches!(error("{% include 'x' %}"), Error::TemplateFailed { .. }));
-        assert!(matches!(error("{% for x in [][::-1] %}{% endfor %}"), Error::TemplateFailed { line: 0, .. }));
-        assert!(matches!(ChatTemplate::new("{% if %}", None, None), Err(Error::TemplateFailed { line: 1, .. })));
-        assert!(matches!(ChatTemplate::new(" \n", None, None), Err(Error::TemplateAbsent)));
-        let large = "x".repeat(MAX_SOURCE_BYTES + 1);
-        assert!(matches!(ChatTemplate::new(&large, None, None), Err(Error::TemplateTooLarge { .. })));
-        let deep = "{{ ".to_owned() + &"(".repeat(100_000) + "1" + &")".repeat(100_000) + " }}";
-        assert!(matches!(ChatTemplate::new(&deep, None, None), Err(Error::TemplateFailed { .. })));
-    }
-}
+mod tests;
