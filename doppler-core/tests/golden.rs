@@ -3,6 +3,8 @@
 //! `cargo xtask golden llama` makes the fixtures.
 #![allow(clippy::unwrap_used)] // clippy knows tests, not the functions that they call
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
 use doppler_core::prelude::*;
@@ -51,6 +53,7 @@ fn check(options: &DeviceOptions) {
 async fn check_model(device: &Device, model: &Path, expected: &Value, fixture: &Path) {
     let cases = expected["cases"].as_array().unwrap();
     assert!(cases.len() >= 3);
+    let mut last = None;
     for case in cases {
         let (prompt, wanted) = (ids(&case["prompt_ids"]), floats(&case["logits"]));
         let what = format!("{} {} after {} tokens", device.report().adapter, fixture.display(), prompt.len());
@@ -77,7 +80,10 @@ async fn check_model(device: &Device, model: &Path, expected: &Value, fixture: &
                 break;
             }
         }
+        last = Some(pipeline);
     }
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    common::passed(&name(fixture.parent().unwrap()), &name(fixture), &last.unwrap(), TOLERANCE, 32);
 }
 
 /// The tokenizer's ids and the rendered chat are those of Hugging Face.

@@ -5,11 +5,13 @@
 #![cfg(feature = "real-model-tests")]
 #![allow(clippy::unwrap_used)] // clippy knows tests, not the functions that they call
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use doppler_core::prelude::*;
-use doppler_core::{DeviceChoice, DeviceOptions, models};
+use doppler_core::{DeviceChoice, DeviceOptions, catalog, models};
 use serde_json::Value;
 
 /// A model of the catalog and what transformers says of it.
@@ -105,6 +107,8 @@ fn check(model: &Real, options: &DeviceOptions, kv_dtype: DType, tolerance: f32,
                 }
             }
         }
+        let entry = catalog::ENTRIES.iter().find(|entry| entry.id == model.id).unwrap();
+        common::passed(entry.family, model.id, &pipeline, tolerance, tokens);
     });
 }
 

@@ -13,6 +13,26 @@
 //! }
 //! # Ok::<(), doppler_rdrr::Error>(())
 //! ```
+//!
+//! # Fields of the manifest
+//!
+//! Every field is kept as it is; these are the ones that are written, and understood when read. `null` (or `false`, or a
+//! neutral number) means "off". A field that asks for anything else that is not in this table is an error that names it.
+//!
+//! | section | fields |
+//! |---|---|
+//! | top | `version` 1, `modelId`, `modelType` "transformer", `quantization`, `hashAlgorithm` sha256 or blake3, `eos_token_id`, `totalSize`, `tensorCount`, `metadata` |
+//! | `architecture` | `numLayers`, `hiddenSize`, `intermediateSize`, `numAttentionHeads`, `numKeyValueHeads`, `headDim`, `vocabSize`, `maxSeqLen` |
+//! | `inference.attention` | `queryPreAttnScalar` (√headDim of the first converters is read as headDim), `attnLogitSoftcapping`, `slidingWindow`, `queryKeyNorm` (by head), `attentionBias` (queries, keys, values), `causal` true |
+//! | `inference.normalization` | `rmsNormEps`, `rmsNormWeightOffset`, `postAttentionNorm`, `preFeedforwardNorm` and `postFeedforwardNorm` together |
+//! | `inference.ffn` | `activation` silu, swiglu, gelu or geglu; `gatedActivation` true |
+//! | `inference.rope` | `ropeTheta`, `ropeLocalTheta` (sliding layers), `partialRotaryFactor`, `ropeScalingType` linear, llama3 or longrope with their numbers; of this project `ropeLayers` (which layers rotate) and `longropeAttentionFactor` |
+//! | `inference.output` | `tieWordEmbeddings`, `finalLogitSoftcapping`, `scaleEmbeddings` (√hiddenSize), `embeddingScale`, `logitInputScale`, `embeddingVocabSize` |
+//! | `inference.layerPattern` | `type` uniform, alternating (`globalPattern` odd, even), every_n (`period`, `offset`) or custom (`layerTypes`); `residualBranchScale` |
+//! | `inference.chatTemplate` | `template`: Jinja text, of this project |
+//! | `tokenizer` | `type` bundled, `file`, `bosToken`, `eosToken`, `bosTokenId`, `eosTokens`, `addBosToken` |
+//! | `shards` | `filename`, `size`, `hash` or `blake3` by the manifest's `hashAlgorithm`, `offset` |
+//! | `tensors` or `tensorsFile` | `shape`, `dtype`, `shard` with `offset` and `size`, or `spans`; `layout` row; `role` and `group` are written and not needed |
 
 mod blocks;
 mod config;

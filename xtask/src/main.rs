@@ -1,6 +1,7 @@
 //! Repository chores. Knows commands, files and the dependency graph; nothing of models or GPUs.
 
 mod golden;
+mod matrix;
 mod steps;
 mod test;
 mod tidy;
@@ -27,6 +28,8 @@ enum Command {
     Tidy,
     /// Makes or checks the golden fixtures of a model family
     Golden(golden::Arguments),
+    /// Makes MODELS.md from the tests of models that passed
+    Matrix(matrix::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Tidy => tidy::run().map(|summary| println!("{summary}")),
         Command::Golden(arguments) => golden::run(&arguments),
+        Command::Matrix(arguments) => matrix::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! Any JSON object as config.json: the family and the hyperparameters that it gives.
 #![no_main]
 
+use doppler_rdrr::LayerType;
 use doppler_rdrr::families::{Family, HfConfig, expected_tensors};
 use libfuzzer_sys::fuzz_target;
 
@@ -10,6 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(family) = Family::of(&hf) else { return };
     if let Ok(config) = family.read(&hf) {
         assert!(expected_tensors(&config).count() < 100_000);
-        assert!(config.rope_frequencies().len() == config.head_dim / 2);
+        for layer_type in [LayerType::FullAttention, LayerType::SlidingAttention] {
+            assert!(config.rope_frequencies(layer_type, 4096).len() == config.rotary_dim / 2);
+        }
     }
 });
