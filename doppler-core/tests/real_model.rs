@@ -140,11 +140,11 @@ fn best_adapter() -> (DeviceOptions, bool) {
 fn gpu() {
     let (named, software) = best_adapter();
     let tokens = if software { 3 } else { 32 };
+    // As the smallest WebGPU device would run it, with tensors split over bindings of 8 MiB.
+    let small = DeviceOptions { webgpu_limits: true, max_binding_bytes: Some(8 << 20), ..named.clone() };
+    check(&SMOLLM2, &small, DType::F16, F16_CACHE, tokens.min(8));
     check(&SMOLLM2, &named, DType::F32, F32_CACHE, tokens);
     check(&SMOLLM2, &named, DType::F16, F16_CACHE, tokens);
-    // As the smallest WebGPU device would run it, with tensors split over bindings of 8 MiB.
-    let small = DeviceOptions { webgpu_limits: true, max_binding_bytes: Some(8 << 20), ..named };
-    check(&SMOLLM2, &small, DType::F16, F16_CACHE, tokens.min(8));
 }
 
 #[test]

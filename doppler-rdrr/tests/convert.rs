@@ -404,3 +404,42 @@ fn a_failed_conversion_leaves_nothing() {
     let left: Vec<_> = std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["in.gguf"]);
 }
+
+/// Gemma 3 of 4B and more: settings in a group, a prefix to the names, and a vision tower that is left out.
+#[test]
+fn the_text_decoder_of_a_model_that_sees() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../doppler-core/tests/fixtures/gemma3/gemma3_linear");
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(fixture.join(file), folder.path().join(file)).unwrap();
+    }
+    let text: serde_json::Value = serde_json::from_slice(&std::fs::read(fixture.join("config.json")).unwrap()).unwrap();
+    let config = serde_json::json!({
+        "architectures": ["Gemma3ForConditionalGeneration"], "text_config": text, "vision_config": {},
+        "eos_token_id": text["eos_token_id"], "bos_token_id": text["bos_token_id"],
+    });
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    // The weights with the prefix, and one more.
+    let stored = std::fs::read(fixture.join("model.safetensors")).unwrap();
+    let header = u64::from_le_bytes(stored[..8].try_into().unwrap()) as usize;
+    let entries: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&stored[8..8 + header]).unwrap();
+    let data = &stored[8 + header..];
+    let mut renamed: serde_json::Map<_, _> = entries
+        .into_iter()
+        .filter(|(name, _)| name != "__metadata__")
+        .map(|(name, entry)| (format!("language_model.{name}"), entry))
+        .collect();
+    let vision = serde_json::json!({ "dtype": "F32", "shape": [2], "data_offsets": [data.len(), data.len() + 8] });
+    renamed.insert("vision_tower.vision_model.embeddings.weight".to_owned(), vision);
+    let header = serde_json::to_vec(&renamed).unwrap();
+    let file = [&(header.len() as u64).to_le_bytes()[..], &header, data, &[0; 8]].concat();
+    std::fs::write(folder.path().join("model.safetensors"), file).unwrap();
+
+    let (_plain_folder, plain) = converted(&fixture, None);
+    let (_folder, seeing) = converted(folder.path(), None);
+    assert_eq!(seeing.config(), plain.config());
+    for tensor in plain.tensors() {
+        assert_eq!(bytes(&seeing, &tensor.name), bytes(&plain, &tensor.name), "{}", tensor.name);
+    }
+    assert_eq!(seeing.manifest().to_json()["metadata"]["source"]["tensorsLeftOut"], 1);
+}

@@ -22,7 +22,7 @@ struct Record {
     model: String,
     formats: Vec<String>,
     device: String,
-    tolerance: f64,
+    tolerance: f32,
     tokens: usize,
     context: usize,
     memory_bytes: u64,
@@ -33,7 +33,7 @@ struct Record {
 struct Row {
     formats: BTreeSet<String>,
     devices: BTreeSet<String>,
-    tolerance: f64,
+    tolerance: f32,
     context: usize,
     memory_bytes: u64,
 }

@@ -108,12 +108,16 @@ pub(super) fn open(folder: &Path) -> Result<Source, Error> {
     }
     let names = file_names(folder)?;
     let files = names.keys().map(|name| map(&folder.join(name))).collect::<Result<Vec<_>, Error>>()?;
-    let mut found = Vec::new();
+    let (mut found, mut left_out) = (Vec::new(), 0);
     for (file, ((name, listed), bytes)) in names.iter().zip(&files).enumerate() {
         let tensors = parse(name, bytes)?;
         if let Some(listed) = listed {
             check_index(name, listed, &tensors)?;
         }
+        let is_left_out = |name: &str| family.left_out.iter().any(|start| name.starts_with(start));
+        let before = tensors.len();
+        let tensors: Vec<_> = tensors.into_iter().filter(|tensor| !is_left_out(&tensor.name)).collect();
+        left_out += before - tensors.len();
         found.extend(tensors.into_iter().filter(|tensor| !is_derived(&tensor.name)).map(|tensor| Weight {
             name: family.rename(&tensor.name),
             dtype: tensor.dtype,
@@ -127,7 +131,9 @@ pub(super) fn open(folder: &Path) -> Result<Source, Error> {
     drop_tied_head(&mut found, &config, &files);
     let weights = arrange(found, &config)?;
     let name = folder.file_name().map(|name| name.to_string_lossy());
-    let provenance = json!({ "format": "safetensors", "folder": name, "architecture": hf.architecture()? });
+    let architecture = hf.architecture()?;
+    let provenance =
+        json!({ "format": "safetensors", "folder": name, "architecture": architecture, "tensorsLeftOut": left_out });
     Ok(Source { files, format: "safetensors", config, weights, text, provenance })
 }
 

@@ -7,10 +7,42 @@ use super::{Family, HfConfig, layer_types, llama, rope};
 use crate::{Error, LayerType, ModelConfig};
 
 pub(super) const GEMMA2: Family =
-    Family { name: "gemma2", architectures: &["Gemma2ForCausalLM"], config: gemma2, renames: &[] };
+    Family { name: "gemma2", architectures: &["Gemma2ForCausalLM"], config: gemma2, renames: &[], left_out: &[] };
 
 pub(super) const GEMMA3: Family =
-    Family { name: "gemma3", architectures: &["Gemma3ForCausalLM"], config: gemma3, renames: &[] };
+    Family { name: "gemma3", architectures: &["Gemma3ForCausalLM"], config: gemma3, renames: &[], left_out: &[] };
+
+/// The models that also see, 4B and up: their text decoder alone.
+pub(super) const GEMMA3_VISION: Family = Family {
+    name: "gemma3",
+    architectures: &["Gemma3ForConditionalGeneration"],
+    config: gemma3_vision,
+    renames: &[
+        ("language_model.lm_head.", "lm_head."),
+        ("model.language_model.", "model."),
+        ("language_model.model.", "model."),
+    ],
+    left_out: &["vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."],
+};
+
+/// The decoder's settings lie in a group of their own, which leaves out what all these models share.
+fn gemma3_vision(hf: &HfConfig) -> Result<ModelConfig, Error> {
+    let Some(text) = hf.group("text_config")? else {
+        return Err(Error::MissingKey { key: "text_config".to_owned() });
+    };
+    let mut settings = text.settings().clone();
+    let usual = [("vocab_size", 262_208), ("num_attention_heads", 8), ("num_key_value_heads", 4), ("head_dim", 256)];
+    for (key, value) in usual {
+        settings.entry(key).or_insert(value.into());
+    }
+    settings.entry("max_position_embeddings").or_insert(131_072.into());
+    for key in ["bos_token_id", "eos_token_id"] {
+        if let Some(ids) = hf.settings().get(key) {
+            settings.insert(key.to_owned(), ids.clone());
+        }
+    }
+    gemma3(&HfConfig::new(settings))
+}
 
 /// What both have; every `pattern`-th layer sees all, unless the model lists its layers.
 fn config(hf: &HfConfig, pattern: usize) -> Result<ModelConfig, Error> {

@@ -5,7 +5,8 @@
 use super::{Family, HfConfig, all_layers, num_layers, rope, unsupported};
 use crate::{Activation, Error, LayerType, ModelConfig};
 
-pub(super) const FAMILY: Family = Family { name: "llama", architectures: &["LlamaForCausalLM"], config, renames: &[] };
+pub(super) const FAMILY: Family =
+    Family { name: "llama", architectures: &["LlamaForCausalLM"], config, renames: &[], left_out: &[] };
 
 /// Absent settings take the values of Hugging Face's `LlamaConfig`.
 pub(super) fn config(hf: &HfConfig) -> Result<ModelConfig, Error> {

@@ -5,7 +5,7 @@ use super::{Family, HfConfig, all_layers, llama};
 use crate::{Error, LayerType, ModelConfig};
 
 pub(super) const FAMILY: Family =
-    Family { name: "mistral", architectures: &["MistralForCausalLM"], config, renames: &[] };
+    Family { name: "mistral", architectures: &["MistralForCausalLM"], config, renames: &[], left_out: &[] };
 
 fn config(hf: &HfConfig) -> Result<ModelConfig, Error> {
     let sliding_window = hf.optional_size("sliding_window")?;

@@ -26,6 +26,8 @@ pub struct Family {
     pub config: fn(&HfConfig) -> Result<ModelConfig, Error>,
     /// Parts of tensor names that differ from Llama's, theirs first.
     pub renames: &'static [(&'static str, &'static str)],
+    /// Beginnings of the names of tensors that belong to no text decoder; the manifest tells how many were left out.
+    pub left_out: &'static [&'static str],
 }
 
 /// Every family that can be converted.
@@ -34,6 +36,7 @@ pub static FAMILIES: &[Family] = &[
     mistral::FAMILY,
     gemma::GEMMA2,
     gemma::GEMMA3,
+    gemma::GEMMA3_VISION,
     phi3::FAMILY,
     qwen::QWEN2,
     qwen::QWEN3,

@@ -5,7 +5,8 @@
 use super::{Family, HfConfig, all_layers, llama};
 use crate::{Error, LayerType, ModelConfig};
 
-pub(super) const FAMILY: Family = Family { name: "phi3", architectures: &["Phi3ForCausalLM"], config, renames: &[] };
+pub(super) const FAMILY: Family =
+    Family { name: "phi3", architectures: &["Phi3ForCausalLM"], config, renames: &[], left_out: &[] };
 
 fn config(hf: &HfConfig) -> Result<ModelConfig, Error> {
     let base = llama::config(hf)?;

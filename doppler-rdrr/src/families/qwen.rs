@@ -5,10 +5,10 @@ use super::{Family, HfConfig, layer_types, llama};
 use crate::{Error, LayerType, ModelConfig};
 
 pub(super) const QWEN2: Family =
-    Family { name: "qwen2", architectures: &["Qwen2ForCausalLM"], config: qwen2, renames: &[] };
+    Family { name: "qwen2", architectures: &["Qwen2ForCausalLM"], config: qwen2, renames: &[], left_out: &[] };
 
 pub(super) const QWEN3: Family =
-    Family { name: "qwen3", architectures: &["Qwen3ForCausalLM"], config: qwen3, renames: &[] };
+    Family { name: "qwen3", architectures: &["Qwen3ForCausalLM"], config: qwen3, renames: &[], left_out: &[] };
 
 fn qwen2(hf: &HfConfig) -> Result<ModelConfig, Error> {
     Ok(ModelConfig { attention_bias: true, ..config(hf)? })

@@ -4,7 +4,7 @@ use super::{Family, HfConfig, llama, rope, wrong};
 use crate::{Error, ModelConfig};
 
 pub(super) const FAMILY: Family =
-    Family { name: "smollm3", architectures: &["SmolLM3ForCausalLM"], config, renames: &[] };
+    Family { name: "smollm3", architectures: &["SmolLM3ForCausalLM"], config, renames: &[], left_out: &[] };
 
 /// `no_rope_layers` has, in spite of its name, a 1 for each layer that rotates.
 fn config(hf: &HfConfig) -> Result<ModelConfig, Error> {
