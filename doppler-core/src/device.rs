@@ -133,7 +133,9 @@ impl Device {
             DeviceChoice::Auto | DeviceChoice::Gpu => Gpu::open(options, |adapter| !adapter.software).await?,
             DeviceChoice::Named(name) => {
                 let name = name.to_lowercase();
-                Gpu::open(options, |adapter| adapter.name.to_lowercase().contains(&name)).await?
+                // Every name contains the empty one; nobody means that.
+                let named = |adapter: &str| !name.is_empty() && adapter.to_lowercase().contains(&name);
+                Gpu::open(options, |adapter| named(&adapter.name)).await?
             }
         };
         let found = async || {

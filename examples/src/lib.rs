@@ -1,6 +1,7 @@
 //! What the examples share: finding a model with a progress bar, opening a device, peak memory.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
@@ -101,6 +102,17 @@ impl ModelArgs {
         });
         bar.finish_and_clear();
         Ok(path?)
+    }
+}
+
+/// Ends a program: 1 after an error, told in one line with its causes and without a backtrace.
+pub fn end(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -37,7 +37,7 @@ fn fail(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let stderr = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(1), "{command:?}\n{}{stderr}", String::from_utf8_lossy(&stdout));
-    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert!(!stderr.contains("panicked") && !stderr.contains("backtrace"), "{stderr}");
     stderr
 }
 
@@ -152,6 +152,10 @@ fn generate_names_what_is_wrong() {
         &["context of 4"],
     );
     assert_says(&with(&["--model", model, "--temperature=-1", "hi"]), &["temperature"]);
+    assert_says(&with(&["--model", model, "--temperature=NaN", "hi"]), &["temperature"]);
+    let mut none = generate(cache.path());
+    none.args(["--device", "host", "--model", model, "--max-tokens", "0", "--json", "hi"]);
+    assert_eq!(json(&mut none)["prefill_tok_s"], 0.0);
 }
 
 #[test]

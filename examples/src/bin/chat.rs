@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, Write};
 use std::pin::pin;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use clap::Parser;
 use doppler_core::prelude::*;
-use examples::{ModelArgs, SamplingArgs};
+use examples::{ModelArgs, SamplingArgs, end};
 use futures_util::StreamExt;
 
 /// Talks with a model by its own chat template.
@@ -26,8 +27,8 @@ struct Args {
     system: Option<String>,
 }
 
-fn main() -> Result<()> {
-    pollster::block_on(run(Args::parse()))
+fn main() -> ExitCode {
+    end(pollster::block_on(run(Args::parse())))
 }
 
 async fn run(args: Args) -> Result<()> {

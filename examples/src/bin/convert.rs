@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use doppler_core::rdrr::DType;
 use doppler_core::rdrr::convert::{ConvertOptions, convert};
-use examples::{progress_bar, show};
+use examples::{end, progress_bar, show};
 
 /// Converts IN, a GGUF file or a Hugging Face folder, to the RDRR folder OUT. Nothing is left behind on failure.
 #[derive(Parser)]
@@ -21,8 +22,11 @@ struct Args {
     quantize: Option<DType>,
 }
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    end(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
     let bar = progress_bar("converting");
     let options = ConvertOptions { quantize: args.quantize, ..ConvertOptions::default() };

@@ -2,12 +2,13 @@
 
 use std::io::Write;
 use std::pin::pin;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
 use doppler_core::prelude::*;
-use examples::{ModelArgs, SamplingArgs, peak_resident_bytes};
+use examples::{ModelArgs, SamplingArgs, end, peak_resident_bytes};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -36,8 +37,8 @@ struct Args {
     prompt: String,
 }
 
-fn main() -> Result<()> {
-    pollster::block_on(run(Args::parse()))
+fn main() -> ExitCode {
+    end(pollster::block_on(run(Args::parse())))
 }
 
 async fn run(args: Args) -> Result<()> {
@@ -76,7 +77,8 @@ async fn run(args: Args) -> Result<()> {
     let decode = begun.elapsed() - first;
     let device = pipeline.device();
     let peak = peak_resident_bytes().unwrap_or(0).max(device.peak_gpu_bytes());
-    let prefill_tok_s = prompt.len() as f64 / first.as_secs_f64();
+    // Nothing was computed when no token was asked for.
+    let prefill_tok_s = if ids.is_empty() { 0.0 } else { prompt.len() as f64 / first.as_secs_f64() };
     let decode_tok_s = ids.len().saturating_sub(1) as f64 / decode.as_secs_f64().max(1e-9);
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     if args.json {

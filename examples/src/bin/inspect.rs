@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -9,7 +10,7 @@ use doppler_core::MemoryPlan;
 use doppler_core::prelude::*;
 use doppler_core::rdrr::ModelConfig;
 use doppler_core::rdrr::convert::Source;
-use examples::{progress_bar, show};
+use examples::{end, progress_bar, show};
 use serde_json::{Value, json};
 
 /// Shows an RDRR folder, a .gguf file or a Hugging Face folder: whether it runs, and if not, what is missing.
@@ -33,9 +34,12 @@ struct Args {
 /// Name, dtype, shape and bytes of a tensor.
 type Row = (String, DType, Vec<usize>, u64);
 
-fn main() -> Result<()> {
-    let args = Args::parse();
-    let shown = if args.path.join("manifest.json").is_file() { rdrr(&args) } else { source(&args, &args.path) };
+fn main() -> ExitCode {
+    end(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<()> {
+    let shown = if args.path.join("manifest.json").is_file() { rdrr(args) } else { source(args, &args.path) };
     if let (Err(error), true) = (&shown, args.json) {
         println!("{}", json!({ "runs": false, "missing": format!("{error:#}") }));
     }

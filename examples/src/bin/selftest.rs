@@ -1,9 +1,11 @@
 //! Runs every kernel × variant × edge shape on a device against the f64 references. One binary, to carry anywhere.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 
 use clap::Parser;
 use doppler_core::{Device, DeviceOptions, selftest};
+use examples::end;
 use serde_json::json;
 
 /// Checks every kernel of DOPPLER on a device against plain f64 references. Exits with 1 on a miss.
@@ -20,8 +22,11 @@ struct Args {
     json: bool,
 }
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    end(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
     let choice = args.device.parse()?;
     let options = DeviceOptions { choice, webgpu_limits: args.webgpu_limits, ..DeviceOptions::default() };
     let device = pollster::block_on(Device::open(&options))?;
@@ -60,8 +65,6 @@ fn main() -> anyhow::Result<()> {
         }
         println!("{cases} cases, {missed} variants missed");
     }
-    if missed > 0 {
-        std::process::exit(1);
-    }
+    anyhow::ensure!(missed == 0, "{missed} variants missed their reference");
     Ok(())
 }
