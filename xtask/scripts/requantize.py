@@ -4,12 +4,11 @@
     python xtask/scripts/requantize.py FOLDER --make LIBGGML_BASE.so SmolLM2-135M-Instruct.Q4_1.gguf
     python xtask/scripts/requantize.py FOLDER --check target/release/generate [--device llvmpipe --tokens 3]
 
-FOLDER takes 2.1 GB. LIBGGML_BASE.so is llama.cpp's shared library (`libggml-base.so`): it does the quantizing, so that
-no byte of the weights comes from our code, nor does one of the reference: transformers reads each file with gguf-py,
-which must give the same numbers as llama.cpp's own dequantizer. The reference is doppler-core/tests/fixtures/reference/
-requantized.json, each format with the digest of its file, and cases as in the hf_*.json files beside it. `--check` holds
-the program `generate` against it, needs no package, and ends with status 1 when a logit or a greedy token is too far
-off. No test needs either.
+FOLDER takes 2 GB. LIBGGML_BASE.so is llama.cpp's shared library (`libggml-base.so`): it does the quantizing, so that no
+byte of the weights comes from our code. Nor does the reference: transformers reads each file with gguf-py, which must
+give the same numbers as llama.cpp's own dequantizer. The reference is requantized.json among doppler-core's fixtures:
+each format with the digest of its file, and cases as in the hf_*.json files beside it. `--check` holds the program
+`generate` against it, needs no package, and ends with status 1 when a logit or a greedy token is too far off.
 """
 
 import argparse
@@ -32,10 +31,8 @@ TOLERANCE = {"f32": 0.05, "f16": 0.15}
 
 # Each format, and what holds the rows that are no whole number of its blocks: llama.cpp's choice. In this model only
 # the rows of down_proj (1536) are blocks of 256; all others are of 576.
-FORMATS = {
-    "F32": None, "F16": None, "BF16": None, "Q4_0": None, "Q4_1": None, "Q5_0": None, "Q5_1": None, "Q8_0": None,
-    "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0",
-}
+FORMATS = dict.fromkeys(["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"])
+FORMATS |= {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 
 
 def digest(path):
@@ -59,29 +56,28 @@ class Ggml:
     """llama.cpp's quantizers and dequantizers."""
 
     def __init__(self, path):
-        self.library = ctypes.CDLL(path)
-        self.library.ggml_quantize_chunk.restype = ctypes.c_size_t
-        self.library.ggml_quantize_chunk.argtypes = (
-            [ctypes.c_int] + [ctypes.c_void_p] * 2 + [ctypes.c_int64] * 3 + [ctypes.c_void_p])
-        self.library.ggml_get_type_traits.restype = ctypes.POINTER(TypeTraits)
-        self.library.ggml_get_type_traits.argtypes = [ctypes.c_int]
+        library = ctypes.CDLL(path)
+        self.quantize_chunk, self.type_traits = library.ggml_quantize_chunk, library.ggml_get_type_traits
+        self.quantize_chunk.restype, self.type_traits.restype = ctypes.c_size_t, ctypes.POINTER(TypeTraits)
+        self.quantize_chunk.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_void_p]
 
     def quantize(self, values, kind):
         import gguf
         import numpy as np
 
         packed = np.zeros(gguf.quants.quant_shape_to_byte_shape(values.shape, kind), np.uint8)
-        size = self.library.ggml_quantize_chunk(int(kind), values.ctypes.data, packed.ctypes.data, 0, *values.shape, None)
+        pointers = values.ctypes.data, packed.ctypes.data
+        size = self.quantize_chunk(int(kind), *pointers, 0, *values.shape, None)
         assert size == packed.nbytes, f"{kind.name}: {size} bytes of {packed.nbytes}"
         return packed
 
     def dequantize(self, packed, kind, shape):
-        """By gguf-py, as transformers does it. llama.cpp must say the same, or the reference would be gguf-py's alone."""
+        """By gguf-py, as transformers does it. llama.cpp must say the same: the reference is not gguf-py's alone."""
         import gguf
         import numpy as np
 
         values = np.ascontiguousarray(gguf.dequantize(packed, kind), np.float32).reshape(shape)
-        to_float = self.library.ggml_get_type_traits(int(kind)).contents.to_float
+        to_float = self.type_traits(int(kind)).contents.to_float
         if to_float:  # F32 has none
             packed, theirs = np.ascontiguousarray(packed), np.empty_like(values)
             to_float(packed.ctypes.data, theirs.ctypes.data, values.size)
@@ -114,7 +110,8 @@ def write_model(ggml, source, path, name):
             packed = ggml.quantize(values, kind)
             # What is lost shows that the format is what it says it is.
             lost = ggml.dequantize(packed, kind, shape) - values
-            errors += [float((lost**2).sum() / (values**2).sum()) ** 0.5] * (kind == wanted)
+            if kind == wanted:
+                errors.append(float((lost**2).sum() / (values**2).sum()) ** 0.5)
         writer.add_tensor(tensor.name, packed, raw_dtype=kind)
         kinds[kind.name] += 1
     writer.write_header_to_file()
@@ -185,8 +182,9 @@ def make(folder, library, source):
 
 def generate(program, path, prompt, arguments, cache):
     """What `generate` says of one prompt. The conversion goes to `cache`, not among the user's models."""
-    command = [program, "--model", path, "--device", arguments.device, "--kv-dtype", arguments.kv_dtype, "--json", "--raw",
-               "--temperature", "0", "--ignore-eos", "--max-tokens", str(arguments.tokens), "--top-logits", "1000000", prompt]
+    command = [program, "--model", path, "--device", arguments.device, "--kv-dtype", arguments.kv_dtype, "--json",
+               "--raw", "--temperature", "0", "--ignore-eos", "--max-tokens", str(arguments.tokens),
+               "--top-logits", "1000000", prompt]
     done = subprocess.run(command, env={**os.environ, "XDG_CACHE_HOME": cache}, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{path.name}: {done.stderr}")
@@ -200,10 +198,9 @@ def compare(case, said, tokens, tolerance):
     worst = max(abs(logits[id] - logit) for id, logit in expected)
     same_top = [id for id, _ in said["top_logits"][:5]] == case["top5_ids"]
     well = said["prompt_ids"] == case["prompt_ids"] and worst <= tolerance and len(said["token_ids"]) == tokens
-    parting = "-"
-    for step, (ours, theirs) in enumerate(zip(said["token_ids"], case["greedy_ids"][:tokens])):
+    parting, greedy = "-", zip(said["token_ids"], case["greedy_ids"], case["greedy_margins"], strict=False)
+    for step, (ours, theirs, margin) in enumerate(greedy):
         if ours != theirs:
-            margin = case["greedy_margins"][step]
             parting, well = f"token {step}, margin {margin:.3f}", well and margin <= tolerance
             break
     return f"{worst:.1e}", "same" if same_top else "differ", parting, well
@@ -242,7 +239,8 @@ def main():
     parser.add_argument("--formats", nargs="+", choices=FORMATS, help="check these only")
     arguments = parser.parse_args()
     if arguments.make:
-        make(arguments.folder, arguments.make[0], pathlib.Path(arguments.make[1]))
+        library, source = arguments.make
+        make(arguments.folder, library, pathlib.Path(source))
     if arguments.check:
         sys.exit(check(arguments.folder, arguments.check, arguments))
 
