@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 use doppler_kernels::{Access, Tier};
 use doppler_rdrr::DType;
 
-use crate::gpu::{self, AdapterReport, Gpu, lock};
+use crate::gpu::{self, AdapterReport, Gpu, GpuCounters, lock};
 use crate::recorder::kernel_key;
 use crate::tensor::{MappedPiece, Storage, read, write};
 use crate::{Error, Recorder, Recording, Tensor, host, oracle};
@@ -210,6 +211,29 @@ impl Device {
         if let Executor::Gpu(gpu) = &self.0.executor { gpu.peak_bytes() } else { 0 }
     }
 
+    /// What was asked of the GPU so far; zeros on the CPU.
+    #[must_use]
+    pub fn counters(&self) -> GpuCounters {
+        self.gpu().map(Gpu::counters).unwrap_or_default()
+    }
+
+    /// Runs a recording once, step by step: how often each kernel (and packed type) runs and how long all of them take.
+    /// `None` where the device has no timestamps.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn profile(&self, recording: &Recording) -> Result<Option<BTreeMap<String, (usize, Duration)>>, Error> {
+        let Some(gpu) = self.gpu() else { return Ok(None) };
+        let Some(times) = gpu.profile(&recording.gpu)? else { return Ok(None) };
+        let mut kernels: BTreeMap<String, (usize, Duration)> = BTreeMap::new();
+        for (step, time) in recording.steps.iter().zip(times) {
+            let (count, total) = kernels.entry(kernel_key(&*step.kernel)).or_default();
+            *count += 1;
+            *total += time;
+        }
+        Ok(Some(kernels))
+    }
+
     /// Simulates a driver reset: every later use of the device is [`Error::DeviceLost`]. Does nothing on the CPU.
     pub fn destroy(&self) {
         if let Executor::Gpu(gpu) = &self.0.executor {
@@ -253,7 +277,7 @@ impl Device {
         let storage = match &self.0.executor {
             Executor::Gpu(gpu) => {
                 let buffer = gpu.alloc(label, piece.bytes.len() as u64, false)?;
-                gpu.upload(&buffer, &piece)?;
+                gpu.upload(&buffer, 0, &piece)?;
                 Storage::Gpu(buffer)
             }
             Executor::Host => match piece.in_place() {
@@ -266,6 +290,39 @@ impl Device {
             }
         };
         Ok(Tensor::new(label.to_owned(), shape, dtype, storage))
+    }
+
+    /// Pieces of a mapped model one after the other in one tensor of `shape` on a GPU, and a tensor over the rows of each.
+    /// `None` where this is no GPU, or where one of them would begin where nothing can be bound.
+    pub(crate) fn stacked_weights(
+        &self,
+        label: &str,
+        cols: usize,
+        dtype: DType,
+        pieces: Vec<MappedPiece>,
+    ) -> Result<Option<(Tensor, Vec<Tensor>)>, Error> {
+        let Some(gpu) = self.gpu() else { return Ok(None) };
+        let bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
+        let alignment = gpu.binding_alignment().max(4);
+        let aligned = pieces.iter().all(|piece| (piece.bytes.len() as u64).is_multiple_of(alignment));
+        if !aligned || bytes as u64 > gpu.max_binding_bytes {
+            return Ok(None);
+        }
+        let rows = |bytes: usize| bytes / (cols / dtype.block_len() * dtype.block_bytes());
+        let buffer = gpu.alloc(label, bytes as u64, false)?;
+        let mut offset = 0;
+        let mut places = Vec::new();
+        for piece in &pieces {
+            gpu.upload(&buffer, offset, piece)?;
+            places.push((piece.name.to_string(), rows(piece.bytes.len()), offset));
+            offset += piece.bytes.len() as u64;
+        }
+        let all = Tensor::new(label.to_owned(), &[rows(bytes), cols], dtype, Storage::Gpu(buffer));
+        let part = |(name, rows, offset)| {
+            Tensor::new(name, &[rows, cols], dtype, Storage::GpuRows { of: all.clone(), offset })
+        };
+        let parts = places.into_iter().map(part).collect();
+        Ok(Some((all, parts)))
     }
 
     /// Sets a tensor's first bytes; seen by everything submitted later.

@@ -54,7 +54,7 @@ pub use doppler_sampling as sampling;
 pub use device::{Device, DeviceChoice, DeviceOptions, DeviceReport};
 pub use error::Error;
 pub use generate::{FinishReason, GenerateOptions, Piece, generate};
-pub use gpu::AdapterReport;
+pub use gpu::{AdapterReport, GpuCounters};
 pub use pipeline::{DecoderPipeline, Logits, Pipeline, PipelineBuilder};
 pub use plan::MemoryPlan;
 pub use recorder::{Recorder, Recording, Step};

@@ -24,6 +24,11 @@ struct Inner {
 /// Where the elements are.
 pub(crate) enum Storage {
     Gpu(PooledBuffer),
+    /// Some rows of another tensor on a GPU, from a byte on that can be bound.
+    GpuRows {
+        of: Tensor,
+        offset: u64,
+    },
     /// Bytes in u32 words, for alignment.
     Host(RwLock<Vec<u32>>),
     /// A piece of a tensor in a memory-mapped model file: never copied.

@@ -33,12 +33,8 @@ impl Matrix {
     /// A missing tensor, another shape, padded rows, and what the device says to the size.
     pub fn load(device: &Device, model: &Arc<Model>, name: &str, rows: usize, cols: usize) -> Result<Matrix, Error> {
         let entry = model.tensor(name)?;
-        expect_shape(entry, &[rows, cols])?;
+        let row_bytes = dense_row_bytes(entry, rows, cols)?;
         let dtype = entry.dtype;
-        let row_bytes = dtype.row_bytes(cols).ok_or_else(|| wrong_shape(entry, &[rows, cols]))?;
-        if entry.row_bytes != row_bytes {
-            return Err(Error::PaddedRows { name: entry.name.clone(), actual: entry.row_bytes, expected: row_bytes });
-        }
         let ranges = match device.gpu() {
             Some(_) => rows_within(device.max_binding_bytes(), rows, row_bytes),
             None => rows_of_spans(model, entry, rows, row_bytes),
@@ -58,6 +54,49 @@ impl Matrix {
         Ok(Matrix { rows, cols, dtype, parts })
     }
 
+    /// Takes several matrices of equal columns as one on a GPU, the rows of each behind those of the one before, besides
+    /// each alone; `None` for the whole where their formats or the device do not allow that.
+    ///
+    /// # Errors
+    /// As [`Matrix::load`].
+    pub fn load_stacked(
+        device: &Device,
+        model: &Arc<Model>,
+        names: &[(String, usize)],
+        cols: usize,
+    ) -> Result<(Vec<Matrix>, Option<Tensor>), Error> {
+        let mut pieces = Vec::new();
+        let mut dtypes = Vec::new();
+        for (name, rows) in names {
+            let entry = model.tensor(name)?;
+            let row_bytes = dense_row_bytes(entry, *rows, cols)?;
+            dtypes.push(entry.dtype);
+            pieces.push(MappedPiece { model: model.clone(), name: name.as_str().into(), bytes: 0..rows * row_bytes });
+        }
+        let dtype = dtypes[0];
+        let stacked = if dtypes.iter().all(|d| *d == dtype) {
+            device.stacked_weights(&names[0].0, cols, dtype, pieces)?
+        } else {
+            None
+        };
+        let Some((whole, tensors)) = stacked else {
+            let each = |(name, rows): &(String, usize)| Matrix::load(device, model, name, *rows, cols);
+            return Ok((names.iter().map(each).collect::<Result<_, _>>()?, None));
+        };
+        let alone = |((_, rows), tensor): (&(String, usize), Tensor)| Matrix {
+            rows: *rows,
+            cols,
+            dtype,
+            parts: vec![Part { first_row: 0, rows: *rows, tensor }],
+        };
+        Ok((names.iter().zip(tensors).map(alone).collect(), Some(whole)))
+    }
+
+    /// The one tensor that it is, if it is not split.
+    pub fn whole(&self) -> Option<&Tensor> {
+        if let [part] = self.parts.as_slice() { Some(&part.tensor) } else { None }
+    }
+
     /// Records `y = x · weightᵀ` for `rows` rows of `x`.
     pub fn record(&self, recorder: &mut Recorder, rows: usize, x: &Tensor, y: &Tensor) -> Result<(), Error> {
         self.parts.iter().try_for_each(|part| {
@@ -74,6 +113,17 @@ impl Matrix {
     }
 }
 
+/// Bytes of a row of a matrix `[rows, cols]` without padding.
+fn dense_row_bytes(entry: &TensorEntry, rows: usize, cols: usize) -> Result<usize, Error> {
+    expect_shape(entry, &[rows, cols])?;
+    let row_bytes = entry.dtype.row_bytes(cols).ok_or_else(|| wrong_shape(entry, &[rows, cols]))?;
+    if entry.row_bytes == row_bytes {
+        Ok(row_bytes)
+    } else {
+        Err(Error::PaddedRows { name: entry.name.clone(), actual: entry.row_bytes, expected: row_bytes })
+    }
+}
+
 /// Takes a vector of `len` elements as f32 (widening is exact), each through `change`.
 pub(crate) fn load_vector(
     device: &Device,
@@ -82,14 +132,20 @@ pub(crate) fn load_vector(
     len: usize,
     change: impl Fn(f32) -> f32,
 ) -> Result<Tensor, Error> {
-    let entry = model.tensor(name)?;
-    expect_shape(entry, &[len])?;
-    let mut values = vec![0.0; len];
-    dequantize(entry.dtype, &model.bytes(entry), &mut values)?;
+    let mut values = read_vector(model, name, len)?;
     values.iter_mut().for_each(|value| *value = change(*value));
     let tensor = device.alloc(name, &[len], DType::F32)?;
     device.write(&tensor, bytemuck::cast_slice(&values))?;
     Ok(tensor)
+}
+
+/// The `len` elements of a vector as f32.
+pub(crate) fn read_vector(model: &Model, name: &str, len: usize) -> Result<Vec<f32>, Error> {
+    let entry = model.tensor(name)?;
+    expect_shape(entry, &[len])?;
+    let mut values = vec![0.0; len];
+    dequantize(entry.dtype, &model.bytes(entry), &mut values)?;
+    Ok(values)
 }
 
 fn rows_within(limit: u64, rows: usize, row_bytes: usize) -> Vec<Range<usize>> {

@@ -82,6 +82,12 @@ impl Case {
         self.input(values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect())
     }
 
+    /// Adds the next input as activations in int8 blocks.
+    #[must_use]
+    pub fn input_a8(self, values: &[f32]) -> Case {
+        self.input(crate::quantize::blocks(values))
+    }
+
     /// What the reference gives, one vector for each written operand.
     #[must_use]
     pub fn expected(&self) -> Vec<Vec<f32>> {
@@ -133,7 +139,11 @@ impl Case {
         for ((operand, actual), expected) in written.iter().zip(actual).zip(expected) {
             let mut values = vec![0.0; operand.len()];
             dequantize(operand.dtype, actual, &mut values).map_err(|e| format!("{}: {e}", operand.name))?;
-            self.tolerance.check(&values, expected).map_err(|miss| format!("{}: {miss}", operand.name))?;
+            let checked = match operand.dtype {
+                DType::A8 => self.tolerance.check_quantized(&values, expected),
+                _ => self.tolerance.check(&values, expected),
+            };
+            checked.map_err(|miss| format!("{}: {miss}", operand.name))?;
         }
         Ok(())
     }
@@ -163,6 +173,19 @@ impl Tolerance {
         }
         if error > self.nmse * energy.max(self.atol * self.atol * actual.len() as f64) && error > 0.0 {
             return Err(format!("normalised error {:.3e} above {:.3e}", error / energy, self.nmse));
+        }
+        Ok(())
+    }
+}
+
+impl Tolerance {
+    /// [`Tolerance::check`] of blocks of 32 int8: besides the tolerance, an element may be half a step of its block off.
+    fn check_quantized(&self, actual: &[f32], expected: &[f32]) -> Result<(), String> {
+        for (i, (actual, expected)) in actual.chunks(32).zip(expected.chunks(32)).enumerate() {
+            let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let half_step = f64::from(largest) / 127.0 * 0.501;
+            let within = Tolerance { atol: self.atol + half_step, nmse: 1e-3, ..*self };
+            within.check(actual, expected).map_err(|miss| format!("block {i}: {miss}"))?;
         }
         Ok(())
     }
@@ -219,7 +242,7 @@ pub fn random_weights(dtype: DType, len: usize, seed: u64) -> Vec<u8> {
                 float(i, &mut block[2..4], 0.008);
             }
             DType::Q6_K => float(i, &mut block[208..210], 0.0002),
-            DType::F32 | DType::F16 | DType::BF16 | DType::U32 => {}
+            DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 => {}
         }
     }
     bytes

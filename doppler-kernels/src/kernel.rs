@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use doppler_rdrr::DType;
+use doppler_rdrr::{DType, dequantize};
 
 use crate::Variant;
 
@@ -102,4 +102,35 @@ pub(crate) fn grid(count: usize) -> [u32; 3] {
     const MAX: usize = 65_535;
     let rows = count.div_ceil(MAX).max(1);
     [count.div_ceil(rows) as u32, rows as u32, 1]
+}
+
+/// [`Kernel::host`] for kernels that only a GPU's recordings contain: the reference over the operands' numbers.
+pub(crate) fn host_by_reference(kernel: &dyn Kernel, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
+    let operands = kernel.operands();
+    let numbers = |operand: &Operand, bytes: &[u8]| {
+        let mut values = vec![0.0; operand.len()];
+        dequantize(operand.dtype, bytes, &mut values).expect("operands have their sizes");
+        values
+    };
+    let (mut reads, mut written) = (reads.iter(), 0);
+    let mut inputs = Vec::new();
+    for operand in &operands {
+        match operand.access {
+            Access::Read => inputs.extend(reads.next().map(|bytes| numbers(operand, bytes))),
+            Access::ReadWrite => inputs.push(numbers(operand, writes[written])),
+            Access::Write => {}
+        }
+        written += usize::from(operand.access != Access::Read);
+    }
+    let outputs = kernel.reference(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let outputs = operands.iter().filter(|o| o.access != Access::Read).zip(outputs);
+    for ((operand, values), bytes) in outputs.zip(writes) {
+        let stored = match operand.dtype {
+            DType::A8 => crate::quantize::blocks(&values),
+            DType::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+            DType::U32 => values.iter().flat_map(|&v| (v as u32).to_le_bytes()).collect(),
+            _ => bytemuck::cast_slice(&values).to_vec(),
+        };
+        bytes.copy_from_slice(&stored);
+    }
 }

@@ -15,13 +15,17 @@
 pub mod add;
 pub mod argmax;
 pub mod attention;
+pub mod attention_decode;
 pub mod cases;
 pub mod embed;
 mod error;
 pub mod gated_act;
 mod kernel;
 pub mod kv_write;
+pub mod linear;
 pub mod matmul;
+pub mod norm_residual;
+pub mod quantize;
 pub mod rms_norm;
 pub mod rope;
 mod shared;
@@ -32,15 +36,19 @@ pub mod top_k;
 mod variant;
 
 pub use add::Add;
-pub use argmax::ArgMax;
+pub use argmax::{ArgMax, ArgMaxReduce, ArgMaxSplit};
 pub use attention::{Attention, AttentionReduce, AttentionSplit};
+pub use attention_decode::AttentionDecode;
 pub use cases::{Case, Entry, Tolerance};
 pub use embed::Embed;
 pub use error::Error;
 pub use gated_act::GatedActivation;
 pub use kernel::{Access, Kernel, Operand};
 pub use kv_write::KvWrite;
+pub use linear::{Linear, LinearGated, LinearResidual};
 pub use matmul::MatMul;
+pub use norm_residual::NormResidual;
+pub use quantize::Quantize;
 pub use rms_norm::RmsNorm;
 pub use rope::Rope;
 pub use softcap::SoftCap;
@@ -53,13 +61,21 @@ pub use variant::Variant;
 pub static KERNELS: &[Entry] = &[
     add::ENTRY,
     argmax::ENTRY,
+    argmax::REDUCE_ENTRY,
+    argmax::SPLIT_ENTRY,
     attention::ENTRY,
     attention::REDUCE_ENTRY,
     attention::SPLIT_ENTRY,
+    attention_decode::ENTRY,
     embed::ENTRY,
     gated_act::ENTRY,
     kv_write::ENTRY,
+    linear::ENTRY,
+    linear::GATED_ENTRY,
+    linear::RESIDUAL_ENTRY,
     matmul::ENTRY,
+    norm_residual::ENTRY,
+    quantize::ENTRY,
     rms_norm::ENTRY,
     rope::ENTRY,
     softcap::ENTRY,

@@ -27,6 +27,10 @@ pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), Err
         DType::Q4_K => blocks.for_each(|(b, y)| q4_k(b, &b[16..144], None, y)),
         DType::Q5_K => blocks.for_each(|(b, y)| q4_k(b, &b[48..176], Some(&b[16..48]), y)),
         DType::Q6_K => blocks.for_each(|(b, y)| q6_k(b, y)),
+        DType::A8 => blocks.for_each(|(b, y)| {
+            let d = f32::from_le_bytes([b[32], b[33], b[34], b[35]]);
+            y.iter_mut().zip(&b[..32]).for_each(|(y, &q)| *y = d * f32::from(q as i8));
+        }),
     }
     Ok(())
 }

@@ -21,6 +21,8 @@ pub enum DType {
     Q4_K,
     Q5_K,
     Q6_K,
+    /// Activations, never weights: 32 int8, f32 scale, the sums of both halves as i16, 8 bytes of padding. In no file.
+    A8,
 }
 
 impl DType {
@@ -55,6 +57,7 @@ impl DType {
             DType::Q4_K => "Q4_K",
             DType::Q5_K => "Q5_K",
             DType::Q6_K => "Q6_K",
+            DType::A8 => "A8",
         }
     }
 
@@ -63,7 +66,7 @@ impl DType {
     pub const fn block_len(self) -> usize {
         match self {
             DType::F32 | DType::F16 | DType::BF16 | DType::U32 => 1,
-            DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Q8_0 => 32,
+            DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Q8_0 | DType::A8 => 32,
             DType::Q4_K | DType::Q5_K | DType::Q6_K => 256,
         }
     }
@@ -82,6 +85,7 @@ impl DType {
             DType::Q4_K => 144,
             DType::Q5_K => 176,
             DType::Q6_K => 210,
+            DType::A8 => 48,
         }
     }
 

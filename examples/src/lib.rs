@@ -1,5 +1,7 @@
 //! What the examples share: finding a model with a progress bar, opening a device, peak memory.
 
+pub mod synthetic;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,6 +27,9 @@ pub struct ModelArgs {
     /// Element type of the key-value cache: f16 or f32
     #[arg(long, default_value = "f16", value_name = "TYPE")]
     pub kv_dtype: DType,
+    /// Compute decode steps with f32 activations only, slower and nearer to f32 arithmetic
+    #[arg(long)]
+    pub no_int8: bool,
 }
 
 /// How tokens are drawn; temperature 0 is greedy.
@@ -73,7 +78,8 @@ impl ModelArgs {
         let device = Device::open(&DeviceOptions { choice: self.device.parse()?, ..DeviceOptions::default() }).await?;
         let DeviceReport { executor, adapter, driver, why, .. } = device.report();
         eprintln!("{executor} on {adapter} ({driver}): {why}");
-        let mut builder = DecoderPipeline::builder(&device, path).kv_dtype(self.kv_dtype);
+        let mut builder =
+            DecoderPipeline::builder(&device, path).kv_dtype(self.kv_dtype).int8_activations(!self.no_int8);
         if let Some(tokens) = self.max_seq_len {
             builder = builder.max_seq_len(tokens);
         }

@@ -189,7 +189,7 @@ fn rest(d: &Decoder, rows: usize) -> Vec<Bench> {
         return benches;
     }
     let splits = CONTEXT / 64;
-    let reduce = AttentionReduce { rows, num_attention_heads: heads, head_dim: HEAD_DIM, splits };
+    let reduce = AttentionReduce { rows, num_attention_heads: heads, head_dim: HEAD_DIM, splits, y: DType::F32 };
     let partials = heads * splits * (HEAD_DIM + 2);
     let bytes = |written| touched(queries + written, 2 * CONTEXT * kv_dim);
     benches.push(Bench::stream(label("reduce"), reduce));

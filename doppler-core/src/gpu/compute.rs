@@ -1,6 +1,7 @@
 //! Compute pipelines and bind groups: made once, kept, encoded in one pass.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use doppler_kernels::{Access, Choice, Kernel, Operand, select};
 
@@ -29,6 +30,14 @@ impl GpuStep {
     pub fn new(pipeline: Arc<ComputePipeline>, bindings: wgpu::BindGroup, workgroups: [u32; 3]) -> GpuStep {
         GpuStep { pipeline, bindings, workgroups }
     }
+
+    /// Encodes this step alone.
+    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        let [x, y, z] = self.workgroups;
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 impl ComputePipeline {
@@ -50,9 +59,9 @@ impl Gpu {
             let uniform = (!params.is_empty()).then(|| {
                 params_buffers.entry(params.clone()).or_insert_with(|| self.uniform(&params)) as &wgpu::Buffer
             });
-            let buffers = step.operands.iter().map(gpu_buffer).collect::<Result<Vec<_>, _>>()?;
-            let bindings =
-                self.bind(&pipeline.layout, buffers.into_iter().chain(uniform).map(wgpu::Buffer::as_entire_binding));
+            let tensors = step.operands.iter().map(binding).collect::<Result<Vec<_>, _>>()?;
+            let uniform = uniform.map(wgpu::Buffer::as_entire_binding);
+            let bindings = self.bind(&pipeline.layout, tensors.into_iter().chain(uniform));
             prepared.push(GpuStep { pipeline, bindings, workgroups });
         }
         self.check()?;
@@ -159,6 +168,7 @@ impl Gpu {
     /// Submits all steps in one pass, and the copy of `read` behind them in the same submission.
     pub fn submit(&self, steps: &[GpuStep], read: Option<(&Tensor, u64)>) -> Result<Option<Readback>, Error> {
         self.check()?;
+        let started = Instant::now();
         let mut encoder = self.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -176,19 +186,29 @@ impl Gpu {
         let staging = match read {
             Some((tensor, bytes)) => {
                 let staging = self.staging(bytes);
-                encoder.copy_buffer_to_buffer(gpu_buffer(tensor)?, 0, &staging, 0, bytes.next_multiple_of(4));
+                let (buffer, offset) = gpu_place(tensor)?;
+                encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes.next_multiple_of(4));
                 Some((staging, bytes))
             }
             None => None,
         };
         let index = self.queue.submit([encoder.finish()]);
+        self.counters.count(steps.len(), read.map_or(0, |(_, bytes)| bytes), started.elapsed());
         Ok(staging.map(|(staging, bytes)| Readback::start(staging, bytes as usize, index)))
     }
 }
 
-pub(super) fn gpu_buffer(tensor: &Tensor) -> Result<&wgpu::Buffer, Error> {
+/// Where a tensor begins: its buffer, and the byte.
+fn gpu_place(tensor: &Tensor) -> Result<(&wgpu::Buffer, u64), Error> {
     match tensor.storage() {
-        Storage::Gpu(buffer) => Ok(buffer.buffer()),
+        Storage::Gpu(buffer) => Ok((buffer.buffer(), 0)),
+        Storage::GpuRows { of, offset } => gpu_place(of).map(|(buffer, first)| (buffer, first + offset)),
         _ => Err(Error::ForeignTensor { label: tensor.label().to_owned() }),
     }
+}
+
+fn binding(tensor: &Tensor) -> Result<wgpu::BindingResource<'_>, Error> {
+    let (buffer, offset) = gpu_place(tensor)?;
+    let size = std::num::NonZeroU64::new(tensor.bytes().next_multiple_of(4) as u64);
+    Ok(wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size }))
 }

@@ -4,6 +4,7 @@ mod adapter;
 mod compute;
 mod isolated;
 mod pool;
+mod profile;
 mod readback;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +18,7 @@ use adapter::{Failure, Opened};
 pub(crate) use compute::GpuStep;
 use pool::{Pool, size_class};
 pub(crate) use pool::{PooledBuffer, lock};
+pub use profile::GpuCounters;
 pub(crate) use readback::Readback;
 
 use crate::tensor::MappedPiece;
@@ -47,6 +49,7 @@ pub(crate) struct Gpu {
     staging: Mutex<Vec<wgpu::Buffer>>,
     /// Bytes of weights written since the last wait.
     queued: AtomicU64,
+    counters: profile::Counters,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -85,6 +88,7 @@ impl Gpu {
             choices: Mutex::default(),
             staging: Mutex::default(),
             queued: AtomicU64::new(0),
+            counters: profile::Counters::default(),
         }))
     }
 
@@ -132,11 +136,16 @@ impl Gpu {
         }
     }
 
-    /// Uploads a piece of a model file, waiting now and then so that host staging stays small.
-    pub fn upload(&self, buffer: &PooledBuffer, piece: &MappedPiece) -> Result<(), Error> {
+    /// Offsets of bindings are multiples of this.
+    pub fn binding_alignment(&self) -> u64 {
+        u64::from(self.device.limits().min_storage_buffer_offset_alignment)
+    }
+
+    /// Uploads a piece of a model file to a place in a buffer, waiting now and then so that host staging stays small.
+    pub fn upload(&self, buffer: &PooledBuffer, offset: u64, piece: &MappedPiece) -> Result<(), Error> {
         for start in (0..piece.bytes.len()).step_by(UPLOAD_CHUNK) {
             let end = piece.bytes.len().min(start + UPLOAD_CHUNK);
-            self.write(buffer, start as u64, &piece.bytes(start..end));
+            self.write(buffer, offset + start as u64, &piece.bytes(start..end));
             let queued = self.queued.fetch_add((end - start) as u64, Ordering::Relaxed);
             if queued + UPLOAD_CHUNK as u64 > MOST_QUEUED_BYTES {
                 self.queued.store(0, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! Shapes and values that argmax is tested and timed at.
 
-use super::ArgMax;
+use super::{ArgMax, ArgMaxReduce, ArgMaxSplit};
+use crate::Kernel;
 use crate::cases::{Case, Tolerance, random_f32};
 
 fn case(label: &'static str, rows: usize, cols: usize, x: &[f32]) -> Case {
@@ -31,5 +32,59 @@ pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {
     use proptest::prelude::*;
     (1usize..6, 1usize..2000, any::<u32>())
         .prop_map(|(rows, cols, seed)| case("random", rows, cols, &with_ties(rows * cols, u64::from(seed))))
+        .boxed()
+}
+
+fn split_case(label: &'static str, cols: usize, splits: usize, x: &[f32]) -> Case {
+    Case::new(label, Box::new(ArgMaxSplit { cols, splits }), Tolerance::EXACT).input_f32(x)
+}
+
+/// More pieces than columns, uneven pieces, ties across pieces, infinities, NaN.
+pub fn split_edge_cases() -> Vec<Case> {
+    let shapes = [(1, 1), (3, 5), (1000, 7), (49_152, 64)];
+    let mut cases: Vec<Case> =
+        shapes.iter().map(|&(cols, splits)| split_case("ties", cols, splits, &with_ties(cols, 5))).collect();
+    cases.push(split_case("negative infinities", 300, 2, &[f32::NEG_INFINITY; 300]));
+    let mut nan = with_ties(600, 4);
+    nan[577] = f32::NAN;
+    cases.push(split_case("nan in the second piece", 600, 2, &nan));
+    cases
+}
+
+/// What the pieces of a row give.
+fn reduce_case(label: &'static str, splits: usize, x: &[f32]) -> Case {
+    let pieces = ArgMaxSplit { cols: x.len(), splits }.reference(&[x]);
+    let ids: Vec<u32> = pieces[1].iter().map(|id| *id as u32).collect();
+    Case::new(label, Box::new(ArgMaxReduce { splits }), Tolerance::EXACT).input_f32(&pieces[0]).input_u32(&ids)
+}
+
+/// Empty pieces, ties, negative values only, NaN.
+pub fn reduce_edge_cases() -> Vec<Case> {
+    let mut nan = with_ties(600, 4);
+    nan[577] = f32::NAN;
+    vec![
+        reduce_case("empty pieces", 7, &with_ties(3, 1)),
+        reduce_case("ties", 64, &with_ties(49_152, 2)),
+        reduce_case("more pieces than invocations", 300, &with_ties(900, 3)),
+        reduce_case("negative", 5, &[-7.0; 20]),
+        reduce_case("nan", 9, &nan),
+    ]
+}
+
+/// Random shapes and values.
+#[cfg(feature = "testing")]
+pub fn split_strategy() -> proptest::strategy::BoxedStrategy<Case> {
+    use proptest::prelude::*;
+    (1usize..2000, 1usize..40, any::<u32>())
+        .prop_map(|(cols, splits, seed)| split_case("random", cols, splits, &with_ties(cols, u64::from(seed))))
+        .boxed()
+}
+
+/// Random shapes and values.
+#[cfg(feature = "testing")]
+pub fn reduce_strategy() -> proptest::strategy::BoxedStrategy<Case> {
+    use proptest::prelude::*;
+    (1usize..2000, 1usize..40, any::<u32>())
+        .prop_map(|(cols, splits, seed)| reduce_case("random", splits, &with_ties(cols, u64::from(seed))))
         .boxed()
 }

@@ -1,6 +1,9 @@
 //! The index of the largest value: greedy sampling.
 
 mod cases;
+mod split;
+
+pub use split::{ArgMaxReduce, ArgMaxSplit, ENTRY as SPLIT_ENTRY, REDUCE_ENTRY};
 
 use doppler_rdrr::DType;
 

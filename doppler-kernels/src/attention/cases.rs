@@ -106,7 +106,15 @@ pub fn split_edge_cases() -> Vec<Case> {
     cases
 }
 
-fn reduce_case(label: &'static str, rows: usize, heads: usize, head_dim: usize, splits: usize, seed: u64) -> Case {
+fn reduce_case(
+    label: &'static str,
+    rows: usize,
+    heads: usize,
+    head_dim: usize,
+    splits: usize,
+    y: DType,
+    seed: u64,
+) -> Case {
     let pitch = head_dim + 2;
     let mut partials = random_f32(rows * heads * splits * pitch, seed);
     for (i, piece) in partials.chunks_exact_mut(pitch).enumerate() {
@@ -118,14 +126,19 @@ fn reduce_case(label: &'static str, rows: usize, heads: usize, head_dim: usize, 
             piece[0] = -1e30;
         }
     }
-    let kernel = AttentionReduce { rows, num_attention_heads: heads, head_dim, splits };
+    let kernel = AttentionReduce { rows, num_attention_heads: heads, head_dim, splits, y };
     Case::new(label, Box::new(kernel), TOLERANCE).input_f32(&partials)
 }
 
 /// One piece, many, empty ones.
 pub fn reduce_edge_cases() -> Vec<Case> {
     let shapes = [(1, 1, 2, 1), (1, 9, 64, 8), (2, 3, 10, 5), (1, 2, 256, 32), (1, 1, 320, 3)];
-    shapes.iter().map(|&(rows, heads, dim, splits)| reduce_case("edge", rows, heads, dim, splits, 1)).collect()
+    let plain =
+        shapes.iter().map(|&(rows, heads, dim, splits)| reduce_case("edge", rows, heads, dim, splits, DType::F32, 1));
+    let shapes = [(1, 9, 64, 8), (3, 5, 32, 3), (1, 2, 256, 1), (2, 3, 96, 17)];
+    let a8 =
+        shapes.iter().map(|&(rows, heads, dim, splits)| reduce_case("int8", rows, heads, dim, splits, DType::A8, 2));
+    plain.chain(a8).collect()
 }
 
 #[cfg(feature = "testing")]
@@ -161,9 +174,10 @@ mod strategies {
 
     /// Random shapes and values.
     pub fn reduce_strategy() -> BoxedStrategy<Case> {
-        (1usize..4, 1usize..5, 1usize..90, 1usize..12, any::<u32>())
-            .prop_map(|(rows, heads, dim, splits, seed)| {
-                reduce_case("random", rows, heads, dim, splits, u64::from(seed))
+        (1usize..4, 1usize..5, 1usize..90, 1usize..12, any::<bool>(), any::<u32>())
+            .prop_map(|(rows, heads, dim, splits, a8, seed)| {
+                let (dim, y) = if a8 { (dim.next_multiple_of(32), DType::A8) } else { (dim, DType::F32) };
+                reduce_case("random", rows, heads, dim, splits, y, u64::from(seed))
             })
             .boxed()
     }

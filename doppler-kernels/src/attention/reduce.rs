@@ -3,14 +3,15 @@
 use doppler_rdrr::DType;
 
 use super::cases;
-use crate::{Entry, Kernel, Operand, Tier, Variant};
+use crate::kernel::{grid, host_by_reference};
+use crate::{Entry, Kernel, Operand, Tier, Variant, shared};
 
 /// Finishes an [`super::AttentionSplit`].
 ///
 /// | operand    | shape                                               | dtype |
 /// |------------|-----------------------------------------------------|-------|
 /// | `partials` | `[rows, num_attention_heads, splits, head_dim + 2]` | f32   |
-/// | `y`        | `[rows, num_attention_heads, head_dim]`             | f32   |
+/// | `y`        | `[rows, num_attention_heads · head_dim]`            | f32, or A8 in heads of whole blocks |
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionReduce {
     /// Rows.
@@ -21,6 +22,8 @@ pub struct AttentionReduce {
     pub head_dim: usize,
     /// Pieces.
     pub splits: usize,
+    /// F32 or A8.
+    pub y: DType,
 }
 
 /// Registry entry.
@@ -50,15 +53,18 @@ impl Kernel for AttentionReduce {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        let files = vec![include_str!("reduce.wgsl")];
+        let files = match self.y {
+            DType::A8 => vec![shared::A8, include_str!("reduce_a8.wgsl")],
+            _ => vec![include_str!("reduce.wgsl")],
+        };
         vec![Variant { name: "portable", needs: Tier::PORTABLE, consts: vec![("WG", 64)], files }]
     }
 
     fn operands(&self) -> Vec<Operand> {
-        let heads = [self.rows, self.num_attention_heads];
+        let (rows, heads) = (self.rows, self.num_attention_heads);
         vec![
-            Operand::read("partials", &[heads[0], heads[1], self.splits, self.head_dim + 2], DType::F32),
-            Operand::write("y", &[heads[0], heads[1], self.head_dim], DType::F32),
+            Operand::read("partials", &[rows, heads, self.splits, self.head_dim + 2], DType::F32),
+            Operand::write("y", &[rows, heads * self.head_dim], self.y),
         ]
     }
 
@@ -68,7 +74,10 @@ impl Kernel for AttentionReduce {
     }
 
     fn workgroups(&self, _: &Variant) -> [u32; 3] {
-        [self.num_attention_heads as u32, self.rows as u32, 1]
+        match self.y {
+            DType::A8 => grid((self.rows * self.num_attention_heads * self.head_dim).div_ceil(64)),
+            _ => [self.num_attention_heads as u32, self.rows as u32, 1],
+        }
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
@@ -78,6 +87,9 @@ impl Kernel for AttentionReduce {
     }
 
     fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
+        if self.y == DType::A8 {
+            return host_by_reference(self, reads, writes);
+        }
         let y: &mut [f32] = bytemuck::cast_slice_mut(writes[0]);
         self.reduce(bytemuck::cast_slice(reads[0]), |i, v| y[i] = v as f32);
     }
@@ -91,7 +103,7 @@ mod tests {
     fn by_hand() {
         // Two pieces with equal maxima, weights 1 and 3, and an empty one.
         let partials = [0.0, 1.0, 10.0, 0.0, 3.0, 60.0, -1e30, 0.0, 0.0];
-        let reduce = AttentionReduce { rows: 1, num_attention_heads: 1, head_dim: 1, splits: 3 };
+        let reduce = AttentionReduce { rows: 1, num_attention_heads: 1, head_dim: 1, splits: 3, y: DType::F32 };
         assert_eq!(reduce.reference(&[&partials])[0], [17.5]);
     }
 }

@@ -33,17 +33,21 @@ pub const ENTRY: Entry = Entry {
     strategy: cases::strategy,
 };
 
+/// `fn activate(v)` in WGSL.
+pub(crate) fn activate(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Silu => include_str!("silu.wgsl"),
+        Activation::GeluTanh => include_str!("gelu_tanh.wgsl"),
+    }
+}
+
 impl Kernel for GatedActivation {
     fn name(&self) -> &'static str {
         ENTRY.name
     }
 
     fn variants(&self) -> Vec<Variant> {
-        let activation = match self.activation {
-            Activation::Silu => 0,
-            Activation::GeluTanh => 1,
-        };
-        let (consts, files) = (vec![("WG", 256), ("ACTIVATION", activation)], vec![include_str!("gated_act.wgsl")]);
+        let (consts, files) = (vec![("WG", 256)], vec![activate(self.activation), include_str!("gated_act.wgsl")]);
         vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }]
     }
 

@@ -7,6 +7,9 @@ pub const REDUCE_SUBGROUP: &str = include_str!("reduce_subgroup.wgsl");
 /// `reduce_best`, `better`, `is_nan`: the largest (value, id) over a workgroup of `WG`.
 pub const REDUCE_BEST: &str = include_str!("reduce_best.wgsl");
 
+/// `write_a8`: 32 values of consecutive invocations as a block of int8 activations.
+pub const A8: &str = include_str!("a8.wgsl");
+
 use doppler_rdrr::DType;
 
 /// `fn load_chunk(row, chunk)` for a weight format: 32 consecutive weights of a row into the private `w`.
@@ -17,7 +20,8 @@ pub fn load(dtype: DType) -> Vec<&'static str> {
     const SCALE_MIN_K: &str = include_str!("scale_min_k.wgsl");
     const PAIRS: &str = include_str!("load_pairs.wgsl");
     match dtype {
-        DType::F32 | DType::U32 => vec![include_str!("load_f32.wgsl")],
+        // The last two are no weights.
+        DType::F32 | DType::U32 | DType::A8 => vec![include_str!("load_f32.wgsl")],
         DType::F16 => vec![include_str!("load_f16.wgsl"), PAIRS],
         DType::BF16 => vec![include_str!("load_bf16.wgsl"), PAIRS],
         DType::Q4_0 => vec![BYTES, include_str!("load_q4_0.wgsl")],

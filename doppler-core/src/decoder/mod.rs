@@ -1,5 +1,7 @@
 //! The decoder: norm, qkv, rope, attention, o, residual, norm, mlp, residual. Knows numbers, no model families.
 
+mod step;
+
 use std::sync::Arc;
 
 use doppler_kernels::{
@@ -10,6 +12,7 @@ use doppler_rdrr::{DType, Model, ModelConfig};
 use crate::kv_cache::KvCache;
 use crate::weights::{Matrix, load_vector};
 use crate::{Device, Error, Recorder, Recording, Tensor};
+use step::FusedLayer;
 
 /// All weights of a model on a device.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(crate) struct Decoder {
     norm: Tensor,
     /// `None` when the embedding serves.
     lm_head: Option<Matrix>,
+    /// The layers and the output head as a decode step takes them, or what stands in the way.
+    fused: Result<(Vec<FusedLayer>, Tensor), String>,
 }
 
 #[derive(Debug)]
@@ -74,9 +79,23 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl Decoder {
-    /// Loads every weight; `progress` hears bytes done and in total.
-    pub fn load(device: &Device, model: &Arc<Model>, mut progress: impl FnMut(u64, u64)) -> Result<Decoder, Error> {
+    /// Loads every weight; `progress` hears bytes done and in total. `int8` asks for decode steps on int8 activations.
+    pub fn load(
+        device: &Device,
+        model: &Arc<Model>,
+        kv: DType,
+        int8: bool,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Decoder, Error> {
         let c = model.config().clone();
+        let refused = if device.gpu().is_none() {
+            Some("not on a GPU".to_owned())
+        } else if int8 {
+            step::lacks(&c, kv)
+        } else {
+            Some("not asked for".to_owned())
+        };
+        let mut fused = refused.map_or(Ok(Vec::new()), Err);
         let total: u64 = model.tensors().iter().map(|t| t.num_bytes()).sum();
         let mut done = 0;
         let mut report = |name: &str| -> Result<(), Error> {
@@ -84,10 +103,10 @@ impl Decoder {
             progress(done, total);
             Ok(())
         };
-        let mut matrix = |name: &str, rows, cols| {
-            let matrix = Matrix::load(device, model, name, rows, cols)?;
-            report(name)?;
-            Ok::<_, Error>(matrix)
+        let mut matrices = |names: &[(String, usize)], cols| {
+            let loaded = Matrix::load_stacked(device, model, names, cols)?;
+            names.iter().try_for_each(|(name, _)| report(name))?;
+            Ok::<_, Error>(loaded)
         };
         let vector = |name: &str, len| load_vector(device, model, name, len, |w| w);
         let offset = if c.rms_norm_weight_offset { 1.0 } else { 0.0 };
@@ -96,42 +115,82 @@ impl Decoder {
         for i in 0..c.num_hidden_layers {
             let name = |part: &str| format!("model.layers.{i}.{part}");
             let layernorm = |part: &str| norm(&name(part), c.hidden_size);
-            let mut projection = |which: &str, rows, normed: bool| {
-                let part = |part: &str| name(&format!("self_attn.{which}{part}"));
+            let part = |which: &str, part: &str| name(&format!("self_attn.{which}{part}"));
+            let projection = |which: &str, matrix: Matrix, normed: bool| {
                 Ok::<_, Error>(Projection {
-                    matrix: matrix(&part("_proj.weight"), rows, c.hidden_size)?,
-                    bias: c.attention_bias.then(|| vector(&part("_proj.bias"), rows)).transpose()?,
-                    norm: (normed && c.qk_norm).then(|| norm(&part("_norm.weight"), c.head_dim)).transpose()?,
+                    bias: c.attention_bias.then(|| vector(&part(which, "_proj.bias"), matrix.rows)).transpose()?,
+                    norm: (normed && c.qk_norm).then(|| norm(&part(which, "_norm.weight"), c.head_dim)).transpose()?,
+                    matrix,
                 })
             };
             // Between attention and MLP a Llama has one norm, under the name that the sandwich uses for another.
             let sandwich = |part: &str| c.sandwich_norms.then(|| layernorm(part)).transpose();
             let mlp_norm = if c.sandwich_norms { "pre_feedforward_layernorm" } else { "post_attention_layernorm" };
-            layers.push(Layer {
+            let weight = |which: &str, rows| (part(which, "_proj.weight"), rows);
+            let (q, k, v) = (weight("q", c.q_dim()), weight("k", c.kv_dim()), weight("v", c.kv_dim()));
+            // Mixes of formats often give values a better one than queries and keys.
+            let apart = model.tensor(&v.0)?.dtype != model.tensor(&k.0)?.dtype;
+            let together = if apart { vec![q, k] } else { vec![q, k, v.clone()] };
+            let (mut attention, qkv) = matrices(&together, c.hidden_size)?;
+            if apart {
+                attention.extend(matrices(&[v], c.hidden_size)?.0);
+            }
+            let o = [(part("o", "_proj.weight"), c.hidden_size)];
+            let mlp = |part: &str, rows| (name(&format!("mlp.{part}_proj.weight")), rows);
+            let gate_up = [mlp("gate", c.intermediate_size), mlp("up", c.intermediate_size)];
+            let (gate_up, both) = matrices(&gate_up, c.hidden_size)?;
+            let [q, k, v] = three(attention);
+            let [gate_proj, up_proj] = two(gate_up);
+            let layer = Layer {
                 input_layernorm: layernorm("input_layernorm.weight")?,
-                q_proj: projection("q", c.q_dim(), true)?,
-                k_proj: projection("k", c.kv_dim(), true)?,
-                v_proj: projection("v", c.kv_dim(), false)?,
-                o_proj: matrix(&name("self_attn.o_proj.weight"), c.hidden_size, c.q_dim())?,
+                q_proj: projection("q", q, true)?,
+                k_proj: projection("k", k, true)?,
+                v_proj: projection("v", v, false)?,
+                o_proj: one(matrices(&o, c.q_dim())?.0),
                 post_attention_norm: sandwich("post_attention_layernorm.weight")?,
                 mlp_norm: layernorm(&format!("{mlp_norm}.weight"))?,
-                gate_proj: matrix(&name("mlp.gate_proj.weight"), c.intermediate_size, c.hidden_size)?,
-                up_proj: matrix(&name("mlp.up_proj.weight"), c.intermediate_size, c.hidden_size)?,
-                down_proj: matrix(&name("mlp.down_proj.weight"), c.hidden_size, c.intermediate_size)?,
+                gate_proj,
+                up_proj,
+                down_proj: one(matrices(&[mlp("down", c.hidden_size)], c.intermediate_size)?.0),
                 post_mlp_norm: sandwich("post_feedforward_layernorm.weight")?,
-            });
+            };
+            if let Ok(before) = &mut fused {
+                let vectors = step::vectors(device, model, &c, i)?;
+                match step::fuse(&layer, qkv, both, apart, vectors) {
+                    Ok(layer) => before.push(layer),
+                    Err(why) => fused = Err(why),
+                }
+            }
+            layers.push(layer);
         }
-        let embed_tokens = matrix("model.embed_tokens.weight", c.vocab_size, c.hidden_size)?;
-        let untied = !c.tie_word_embeddings;
-        let lm_head = untied.then(|| matrix("lm_head.weight", c.vocab_size, c.hidden_size)).transpose()?;
+        let mut rows_of_vocabulary =
+            |name: &str| Ok::<_, Error>(one(matrices(&[(name.to_owned(), c.vocab_size)], c.hidden_size)?.0));
+        let embed_tokens = rows_of_vocabulary("model.embed_tokens.weight")?;
+        let lm_head = (!c.tie_word_embeddings).then(|| rows_of_vocabulary("lm_head.weight")).transpose()?;
         // What scales the head's input may as well scale the norm before it.
         let scale = c.logit_input_scale as f32;
         let norm = load_vector(device, model, "model.norm.weight", c.hidden_size, |w| (w + offset) * scale)?;
-        Ok(Decoder { config: c, embed_tokens, layers, norm, lm_head })
+        let fused = fused.and_then(|layers| {
+            let head = lm_head.as_ref().unwrap_or(&embed_tokens).whole();
+            let head = step::takes(head.ok_or("the output head is split over bindings")?)?;
+            Ok((layers, head))
+        });
+        Ok(Decoder { config: c, embed_tokens, layers, norm, lm_head, fused })
+    }
+
+    /// Why decode steps do not run on int8 activations, if they do not.
+    pub fn why_not_int8(&self) -> Option<&str> {
+        self.fused.as_ref().err().map(String::as_str)
     }
 
     /// Records one forward pass.
     pub fn record(&self, device: &Device, inputs: Inputs<'_>) -> Result<Forward, Error> {
+        if inputs.rows == 1
+            && inputs.logit_rows == 1
+            && let Ok((layers, lm_head)) = &self.fused
+        {
+            return self.record_step(device, layers, lm_head, inputs);
+        }
         let c = &self.config;
         let Inputs { cache, ids, start, next, rows, logit_rows } = inputs;
         let mut recorder = Recorder::new();
@@ -310,15 +369,20 @@ impl Decoder {
             sliding_window: window,
             kv: cache.dtype,
         };
-        // A piece of 64 positions is one step of the kernel; more than 64 pieces would make the reduction the longer part.
-        let splits = cache.capacity.div_ceil(64).min(64);
+        let splits = step::splits(cache.capacity);
         if device.gpu().is_none() || rows > 1 || splits == 1 {
             return r.record(attention, operands);
         }
         let [q, keys, values, start, y] = operands;
         let partials =
             device.alloc("attention_partials", &[rows, c.num_attention_heads, splits, c.head_dim + 2], DType::F32)?;
-        let reduce = AttentionReduce { rows, num_attention_heads: c.num_attention_heads, head_dim: c.head_dim, splits };
+        let reduce = AttentionReduce {
+            rows,
+            num_attention_heads: c.num_attention_heads,
+            head_dim: c.head_dim,
+            splits,
+            y: DType::F32,
+        };
         r.record(AttentionSplit { attention, splits }, &[q, keys, values, start, &partials])?;
         r.record(reduce, &[&partials, y])
     }
@@ -326,6 +390,19 @@ impl Decoder {
     fn rms_norm(&self, rows: usize) -> RmsNorm {
         RmsNorm { rows, cols: self.config.hidden_size, eps: self.config.rms_norm_eps as f32 }
     }
+}
+
+fn one(matrices: Vec<Matrix>) -> Matrix {
+    let [matrix] = <[Matrix; 1]>::try_from(matrices).expect("one name gives one matrix");
+    matrix
+}
+
+fn two(matrices: Vec<Matrix>) -> [Matrix; 2] {
+    matrices.try_into().expect("two names give two matrices")
+}
+
+fn three(matrices: Vec<Matrix>) -> [Matrix; 3] {
+    matrices.try_into().expect("three names give three matrices")
 }
 
 /// The activations of one forward pass, reused by every layer.

@@ -1,0 +1,320 @@
+//! A decode step of few dispatches: each product on int8 activations, fused with what is around it.
+//!
+//! Where the dispatches of a layer are the longer part of a step (on a large GPU each costs about as much as a small
+//! product), their number decides. A layer here has six: q, k and v; their attention, from bias to cache; its pieces put
+//! together; o onto the residual stream; gate and up with their activation; down onto the residual stream. The factor of an
+//! RMS norm is applied behind the next product, so that a norm costs none. Families that norm what a branch gives have two
+//! more, and one more where the values have another format than queries and keys.
+
+use doppler_kernels::{
+    ArgMaxReduce, ArgMaxSplit, Attention, AttentionDecode, AttentionReduce, Embed, Linear, LinearGated, LinearResidual,
+    NormResidual, Quantize, SoftCap, linear,
+};
+use doppler_rdrr::{DType, Model, ModelConfig};
+
+use super::{Decoder, Forward, Inputs, Layer};
+use crate::kv_cache::KvCache;
+use crate::weights::read_vector;
+use crate::{Device, Error, Recorder, Tensor};
+
+/// Pieces of the vocabulary that are searched for the likeliest token.
+const ARGMAX_SPLITS: usize = 64;
+
+/// What a fused layer takes besides a [`Layer`]: matrices one behind the other.
+#[derive(Debug)]
+pub(super) struct FusedLayer {
+    /// Queries, keys and, unless they are `values`, values.
+    pub qkv: Tensor,
+    /// Values of another format.
+    pub values: Option<Tensor>,
+    pub o_proj: Tensor,
+    pub gate_up: Tensor,
+    pub down_proj: Tensor,
+    /// Biases and norms of heads, as [`AttentionDecode`] takes them.
+    pub vectors: Tensor,
+}
+
+/// What a layer lacks to be fused, in words.
+pub(super) fn lacks(c: &ModelConfig, kv: DType) -> Option<String> {
+    let attention = attention(c, 1, kv, None);
+    let odd = |name: &str, n: usize| (!n.is_multiple_of(32)).then(|| format!("{name} {n} is not whole blocks of 32"));
+    odd("hidden_size", c.hidden_size)
+        .or_else(|| odd("intermediate_size", c.intermediate_size))
+        .or_else(|| odd("head_dim", c.head_dim))
+        .or_else(|| (!AttentionDecode::fits(&attention)).then(|| "a group of query heads is too large".to_owned()))
+}
+
+/// Whether a matrix can be multiplied with int8 activations, and which not.
+pub(super) fn takes(tensor: &Tensor) -> Result<Tensor, String> {
+    if linear::takes(tensor.dtype()) {
+        Ok(tensor.clone())
+    } else {
+        Err(format!("`{}` is {}, which is not multiplied with int8", tensor.label(), tensor.dtype()))
+    }
+}
+
+/// The biases of q, k and v and the norms of query and key heads of layer `i`, as far as there are such.
+pub(super) fn vectors(device: &Device, model: &Model, c: &ModelConfig, i: usize) -> Result<Tensor, Error> {
+    let mut values = Vec::new();
+    let name = |part: &str| format!("model.layers.{i}.self_attn.{part}");
+    if c.attention_bias {
+        for (part, len) in [("q_proj.bias", c.q_dim()), ("k_proj.bias", c.kv_dim()), ("v_proj.bias", c.kv_dim())] {
+            values.extend(read_vector(model, &name(part), len)?);
+        }
+    }
+    if c.qk_norm {
+        let offset = if c.rms_norm_weight_offset { 1.0 } else { 0.0 };
+        for part in ["q_norm.weight", "k_norm.weight"] {
+            values.extend(read_vector(model, &name(part), c.head_dim)?.iter().map(|w| w + offset));
+        }
+    }
+    if values.is_empty() {
+        values.push(0.0);
+    }
+    let tensor = device.alloc("attention_vectors", &[values.len()], DType::F32)?;
+    device.write(&tensor, bytemuck::cast_slice(&values))?;
+    Ok(tensor)
+}
+
+/// Pieces of the context that one row is split into.
+pub(super) fn splits(capacity: usize) -> usize {
+    // A piece of 64 positions is one step of the kernel; more than 64 pieces would make the reduction the longer part.
+    capacity.div_ceil(64).min(64)
+}
+
+fn attention(c: &ModelConfig, capacity: usize, kv: DType, window: Option<usize>) -> Attention {
+    Attention {
+        rows: 1,
+        num_attention_heads: c.num_attention_heads,
+        num_key_value_heads: c.num_key_value_heads,
+        head_dim: c.head_dim,
+        capacity,
+        scale: (1.0 / c.query_pre_attn_scalar.sqrt()) as f32,
+        softcap: c.attn_logit_softcapping.map(|cap| cap as f32),
+        sliding_window: window,
+        kv,
+    }
+}
+
+/// The activations of a step.
+struct Scratch {
+    hidden: Tensor,
+    /// `hidden` times the next norm's weight, and its energy.
+    normed: Tensor,
+    energy: Tensor,
+    qkv: Tensor,
+    values: Tensor,
+    partials: Tensor,
+    attended: Tensor,
+    activated: Tensor,
+    branch: Tensor,
+}
+
+impl Scratch {
+    fn new(device: &Device, c: &ModelConfig, splits: usize, apart: bool) -> Result<Scratch, Error> {
+        let f32 = |label, shape: &[usize]| device.alloc(label, shape, DType::F32);
+        let a8 = |label, cols| device.alloc(label, &[1, cols], DType::A8);
+        let qkv = c.q_dim() + if apart { c.kv_dim() } else { 2 * c.kv_dim() };
+        Ok(Scratch {
+            hidden: f32("hidden", &[1, c.hidden_size])?,
+            normed: a8("normed", c.hidden_size)?,
+            energy: f32("energy", &[1, c.hidden_size / 32])?,
+            qkv: f32("qkv", &[qkv])?,
+            values: f32("values", &[c.kv_dim()])?,
+            partials: f32("attention_partials", &[c.num_attention_heads, splits, c.head_dim + 2])?,
+            attended: a8("attended", c.q_dim())?,
+            activated: a8("activated", c.intermediate_size)?,
+            branch: f32("branch", &[1, c.hidden_size])?,
+        })
+    }
+}
+
+impl Decoder {
+    /// Records the decode step.
+    pub(super) fn record_step(
+        &self,
+        device: &Device,
+        fused: &[FusedLayer],
+        lm_head: &Tensor,
+        inputs: Inputs<'_>,
+    ) -> Result<Forward, Error> {
+        let c = &self.config;
+        let Inputs { cache, ids, start, next, .. } = inputs;
+        let mut recorder = Recorder::new();
+        let r = &mut recorder;
+        let splits = splits(cache.capacity);
+        // Layers differ in this: the mixes of formats that people use give only some of them larger values.
+        let together = Scratch::new(device, c, splits, false)?;
+        let apart = Scratch { qkv: device.alloc("qk", &[c.q_dim() + c.kv_dim()], DType::F32)?, ..together.shared() };
+
+        for part in &self.embed_tokens.parts {
+            let embed = Embed {
+                rows: 1,
+                hidden_size: c.hidden_size,
+                vocab_start: part.first_row,
+                vocab_rows: part.rows,
+                vocab_size: c.vocab_size,
+                weight: self.embed_tokens.dtype,
+                scale: c.embedding_scale as f32,
+            };
+            r.record(embed, &[&ids, &part.tensor, &together.hidden])?;
+        }
+        let s = &together;
+        let quantize = Quantize { rows: 1, cols: c.hidden_size };
+        r.record(quantize, &[&s.hidden, &self.layers[0].input_layernorm, &s.normed, &s.energy])?;
+        for (i, (layer, fused)) in self.layers.iter().zip(fused).enumerate() {
+            let s = if fused.values.is_some() { &apart } else { &together };
+            self.attend_step(r, i, fused, cache, start, splits, s)?;
+            self.join_step(r, &fused.o_proj, &s.attended, layer.post_attention_norm.as_ref(), &layer.mlp_norm, s)?;
+            self.mlp_step(r, fused, s)?;
+            let next_norm = self.layers.get(i + 1).map_or(&self.norm, |next| &next.input_layernorm);
+            self.join_step(r, &fused.down_proj, &s.activated, layer.post_mlp_norm.as_ref(), next_norm, s)?;
+        }
+        let logits = self.head_step(device, r, lm_head, s, next)?;
+        Ok(Forward { recording: device.compile(recorder)?, ids, logits: Some(logits) })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the operands of three kernels")]
+    fn attend_step(
+        &self,
+        r: &mut Recorder,
+        i: usize,
+        fused: &FusedLayer,
+        cache: &KvCache,
+        start: &Tensor,
+        splits: usize,
+        s: &Scratch,
+    ) -> Result<(), Error> {
+        let c = &self.config;
+        r.record(self.linear(&fused.qkv, true), &[&s.normed, &fused.qkv, &s.qkv, &s.energy])?;
+        if let Some(values) = &fused.values {
+            r.record(self.linear(values, true), &[&s.normed, values, &s.values, &s.energy])?;
+        }
+        let table = cache.rope(c.layer_types[i]);
+        let attention = AttentionDecode {
+            attention: attention(c, cache.capacity, cache.dtype, c.window(i)),
+            splits,
+            rotary_dim: c.rotary_dim,
+            positions: table.len() / c.rotary_dim,
+            rope: c.rope_layers[i],
+            bias: c.attention_bias,
+            qk_norm: c.qk_norm.then_some(c.rms_norm_eps as f32),
+            values_apart: fused.values.is_some(),
+        };
+        let (keys, values) = &cache.layers[i];
+        let mut operands = vec![&s.qkv, &fused.vectors, table, start, keys, values, &s.partials];
+        operands.extend(fused.values.as_ref().map(|_| &s.values));
+        r.record(attention, &operands)?;
+        let (num_attention_heads, head_dim) = (c.num_attention_heads, c.head_dim);
+        let reduce = AttentionReduce { rows: 1, num_attention_heads, head_dim, splits, y: DType::A8 };
+        r.record(reduce, &[&s.partials, &s.attended])
+    }
+
+    fn mlp_step(&self, r: &mut Recorder, fused: &FusedLayer, s: &Scratch) -> Result<(), Error> {
+        let c = &self.config;
+        let gated = LinearGated {
+            rows: 1,
+            out_features: c.intermediate_size,
+            in_features: c.hidden_size,
+            weight: fused.gate_up.dtype(),
+            activation: c.hidden_act,
+            eps: c.rms_norm_eps as f32,
+        };
+        r.record(gated, &[&s.normed, &fused.gate_up, &s.activated, &s.energy])
+    }
+
+    /// Adds a branch to the residual stream, through its norm if it has one, and readies that for the next product.
+    fn join_step(
+        &self,
+        r: &mut Recorder,
+        weight: &Tensor,
+        x: &Tensor,
+        norm: Option<&Tensor>,
+        next_norm: &Tensor,
+        s: &Scratch,
+    ) -> Result<(), Error> {
+        let c = &self.config;
+        let scale = c.residual_scale as f32;
+        let Some(norm) = norm else {
+            let linear = LinearResidual {
+                rows: 1,
+                out_features: c.hidden_size,
+                in_features: x.len(),
+                weight: weight.dtype(),
+                scale,
+            };
+            return r.record(linear, &[x, weight, next_norm, &s.hidden, &s.normed, &s.energy]);
+        };
+        r.record(self.linear(weight, false), &[x, weight, &s.branch])?;
+        let join = NormResidual { rows: 1, cols: c.hidden_size, eps: c.rms_norm_eps as f32, scale };
+        r.record(join, &[&s.branch, norm, next_norm, &s.hidden, &s.normed, &s.energy])
+    }
+
+    fn head_step(
+        &self,
+        device: &Device,
+        r: &mut Recorder,
+        lm_head: &Tensor,
+        s: &Scratch,
+        next: &Tensor,
+    ) -> Result<Tensor, Error> {
+        let c = &self.config;
+        let mut logits = device.alloc("logits", &[1, c.vocab_size], DType::F32)?;
+        r.record(self.linear(lm_head, true), &[&s.normed, lm_head, &logits, &s.energy])?;
+        if let Some(cap) = c.final_logit_softcapping {
+            let capped = device.alloc("capped_logits", &[1, c.vocab_size], DType::F32)?;
+            r.record(SoftCap { len: c.vocab_size, cap: cap as f32 }, &[&logits, &capped])?;
+            logits = capped;
+        }
+        let values = device.alloc("best_values", &[ARGMAX_SPLITS], DType::F32)?;
+        let ids = device.alloc("best_ids", &[ARGMAX_SPLITS], DType::U32)?;
+        r.record(ArgMaxSplit { cols: c.vocab_size, splits: ARGMAX_SPLITS }, &[&logits, &values, &ids])?;
+        r.record(ArgMaxReduce { splits: ARGMAX_SPLITS }, &[&values, &ids, next])?;
+        Ok(logits)
+    }
+
+    fn linear(&self, weight: &Tensor, normed: bool) -> Linear {
+        let [out_features, in_features] = *weight.shape() else { unreachable!("a matrix") };
+        let eps = normed.then_some(self.config.rms_norm_eps as f32);
+        Linear { rows: 1, out_features, in_features, weight: weight.dtype(), eps }
+    }
+}
+
+impl Scratch {
+    /// The same tensors.
+    fn shared(&self) -> Scratch {
+        let Scratch { hidden, normed, energy, qkv, values, partials, attended, activated, branch } = self;
+        Scratch {
+            hidden: hidden.clone(),
+            normed: normed.clone(),
+            energy: energy.clone(),
+            qkv: qkv.clone(),
+            values: values.clone(),
+            partials: partials.clone(),
+            attended: attended.clone(),
+            activated: activated.clone(),
+            branch: branch.clone(),
+        }
+    }
+}
+
+/// The fused form of a layer whose matrices were loaded as `qkv`, `qk` and `gate_up`.
+pub(super) fn fuse(
+    layer: &Layer,
+    qkv: Option<Tensor>,
+    gate_up: Option<Tensor>,
+    values_apart: bool,
+    vectors: Tensor,
+) -> Result<FusedLayer, String> {
+    let whole = |matrix: &crate::weights::Matrix, name: &str| {
+        matrix.whole().ok_or_else(|| format!("`{name}` is split over bindings")).and_then(takes)
+    };
+    Ok(FusedLayer {
+        qkv: takes(&qkv.ok_or("queries and keys cannot be put together")?)?,
+        values: values_apart.then(|| whole(&layer.v_proj.matrix, "v_proj")).transpose()?,
+        o_proj: whole(&layer.o_proj, "o_proj")?,
+        gate_up: takes(&gate_up.ok_or("gate and up cannot be put together")?)?,
+        down_proj: whole(&layer.down_proj, "down_proj")?,
+        vectors,
+    })
+}

@@ -1,0 +1,94 @@
+//! What the GPU spends its time on, and what the CPU asks of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::compute::GpuStep;
+use super::{Gpu, Readback};
+use crate::Error;
+
+/// Counts since the device was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GpuCounters {
+    /// Submissions of recordings.
+    pub submissions: u64,
+    /// Dispatches in them.
+    pub dispatches: u64,
+    /// Bytes read back.
+    pub readback_bytes: u64,
+    /// CPU time of encoding and submitting.
+    pub encoding: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    submissions: AtomicU64,
+    dispatches: AtomicU64,
+    readback_bytes: AtomicU64,
+    encoding_ns: AtomicU64,
+}
+
+impl Counters {
+    pub fn count(&self, dispatches: usize, readback_bytes: u64, encoding: Duration) {
+        self.submissions.fetch_add(1, Ordering::Relaxed);
+        self.dispatches.fetch_add(dispatches as u64, Ordering::Relaxed);
+        self.readback_bytes.fetch_add(readback_bytes, Ordering::Relaxed);
+        self.encoding_ns.fetch_add(encoding.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Gpu {
+    /// Counts so far.
+    pub fn counters(&self) -> GpuCounters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        GpuCounters {
+            submissions: read(&self.counters.submissions),
+            dispatches: read(&self.counters.dispatches),
+            readback_bytes: read(&self.counters.readback_bytes),
+            encoding: Duration::from_nanos(read(&self.counters.encoding_ns)),
+        }
+    }
+
+    /// Runs steps once, each in a pass of its own between two timestamps; the time of each. `None` where the device has no
+    /// timestamps.
+    pub fn profile(&self, steps: &[GpuStep]) -> Result<Option<Vec<Duration>>, Error> {
+        if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return Ok(None);
+        }
+        let mut times = Vec::new();
+        // A query set holds 4096 timestamps.
+        for steps in steps.chunks(2048) {
+            let count = 2 * steps.len() as u32;
+            let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("profile"),
+                ty: wgpu::QueryType::Timestamp,
+                count,
+            });
+            let bytes = u64::from(count) * 8;
+            let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+            let resolved = self.filled("timestamps", &vec![0; bytes as usize], usage);
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            for (i, step) in steps.iter().enumerate() {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: None,
+                    timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                        query_set: &queries,
+                        beginning_of_pass_write_index: Some(2 * i as u32),
+                        end_of_pass_write_index: Some(2 * i as u32 + 1),
+                    }),
+                });
+                step.encode(&mut pass);
+            }
+            encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
+            let staging = self.staging(bytes);
+            encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, bytes);
+            let index = self.queue.submit([encoder.finish()]);
+            let bytes = Readback::start(staging, bytes as usize, index).wait(self)?;
+            let ticks: Vec<u64> = bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
+            let period = f64::from(self.queue.get_timestamp_period());
+            let between = |pair: &[u64]| Duration::from_nanos((pair[1].saturating_sub(pair[0]) as f64 * period) as u64);
+            times.extend(ticks.chunks_exact(2).map(between));
+        }
+        Ok(Some(times))
+    }
+}

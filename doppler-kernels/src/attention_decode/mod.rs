@@ -1,0 +1,169 @@
+//! Everything between the product that makes queries, keys and values and the one that takes the attention's output, for
+//! one new position.
+
+mod cases;
+mod reference;
+
+use doppler_rdrr::DType;
+
+use crate::kernel::host_by_reference;
+use crate::{Access, Attention, Entry, Kernel, Operand, Tier, Variant};
+
+/// Bias, norm and rotation of the new position's queries and keys, writing of its keys and values, and
+/// [`crate::AttentionSplit`] of its queries.
+///
+/// | operand      | shape                                        | dtype                   |
+/// |--------------|----------------------------------------------|-------------------------|
+/// | `qkv`        | `[q_dim + 2 · kv_dim]`, or without the values | f32                    |
+/// | `vectors`    | [`AttentionDecode::vectors_len`]             | f32                     |
+/// | `table`      | `[positions, rotary_dim / 2, 2]`             | f32: cos, sin           |
+/// | `start`      | `[1]`                                        | u32: the new position   |
+/// | `k`, `v`     | `[capacity, num_key_value_heads, head_dim]`  | f32 or f16, one row of each written |
+/// | `partials`   | `[num_attention_heads, splits, head_dim + 2]` | f32                    |
+/// | `values`     | `[kv_dim]`                                   | f32; only if `values_apart` |
+///
+/// `vectors` holds, as far as there are such, the biases of q, k and v, then the norm weights of a query head and of a key
+/// head; one zero if there are none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttentionDecode {
+    /// The attention; of one row.
+    pub attention: Attention,
+    /// Pieces of the context.
+    pub splits: usize,
+    /// Elements of a head that rotate; even.
+    pub rotary_dim: usize,
+    /// Positions in the table.
+    pub positions: usize,
+    /// Whether the layer rotates at all.
+    pub rope: bool,
+    /// Whether q, k and v have biases.
+    pub bias: bool,
+    /// The norm of each query and key head, if there is one: its eps.
+    pub qk_norm: Option<f32>,
+    /// Whether the values come in a buffer of their own.
+    pub values_apart: bool,
+}
+
+/// Registry entry.
+pub const ENTRY: Entry = Entry {
+    name: "attention_decode",
+    edge_cases: cases::edge_cases,
+    #[cfg(feature = "testing")]
+    strategy: cases::strategy,
+};
+
+const WG: usize = 256;
+
+impl AttentionDecode {
+    /// Elements of `vectors`.
+    #[must_use]
+    pub fn vectors_len(&self) -> usize {
+        let a = &self.attention;
+        let biases = (a.num_attention_heads + 2 * a.num_key_value_heads) * a.head_dim;
+        let norms = 2 * a.head_dim;
+        (usize::from(self.bias) * biases + usize::from(self.qk_norm.is_some()) * norms).max(1)
+    }
+
+    /// Whether there is a variant for these sizes: heads of whole quads, and a group that leaves room for a tile.
+    #[must_use]
+    pub fn fits(attention: &Attention) -> bool {
+        attention.head_dim.is_multiple_of(4) && tile(attention).is_some()
+    }
+
+    fn group(&self) -> usize {
+        self.attention.num_attention_heads / self.attention.num_key_value_heads
+    }
+}
+
+/// Invocations whose sums are added up at the end: all, if several share an item.
+fn merged(a: &Attention) -> usize {
+    let items = a.num_attention_heads / a.num_key_value_heads * a.head_dim / 4;
+    if 2 * items <= WG { WG } else { 1 }
+}
+
+/// Bytes of workgroup memory with tiles of `positions`.
+fn workgroup_bytes(a: &Attention, positions: usize) -> usize {
+    let group = a.num_attention_heads / a.num_key_value_heads;
+    let quad = 4 * a.kv.block_bytes();
+    let rounded = |bytes: usize| bytes.next_multiple_of(16);
+    rounded((group + 1) * a.head_dim * 4)
+        + rounded((group + 1) * 16 * 4)
+        + rounded(positions * (a.head_dim / 4 + 1) * quad)
+        + rounded(group * positions * 4)
+        + rounded(16 * merged(a))
+        + rounded(4 * merged(a))
+}
+
+/// Positions of a tile: the most that the least workgroup memory holds.
+fn tile(a: &Attention) -> Option<usize> {
+    [64, 32, 16, 8]
+        .into_iter()
+        .find(|positions| workgroup_bytes(a, *positions) <= Tier::WEBGPU.workgroup_bytes as usize)
+}
+
+impl Kernel for AttentionDecode {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn variants(&self) -> Vec<Variant> {
+        let a = &self.attention;
+        let Some(tile) = tile(a) else { return Vec::new() };
+        let group = self.group();
+        let consts = vec![
+            ("WG", WG as u32),
+            ("HEAD_DIM", a.head_dim as u32),
+            ("GROUP", group as u32),
+            ("TILE", tile as u32),
+            ("PER", (group * a.head_dim / 4).div_ceil(WG) as u32),
+            ("MERGED", merged(a) as u32),
+            ("BIAS", u32::from(self.bias)),
+            ("QK_NORM", u32::from(self.qk_norm.is_some())),
+        ];
+        let quads = if a.kv == DType::F16 { include_str!("quads_f16.wgsl") } else { include_str!("quads_f32.wgsl") };
+        let operands = if self.values_apart { include_str!("apart.wgsl") } else { include_str!("together.wgsl") };
+        let files = vec![quads, operands, include_str!("attention_decode.wgsl")];
+        vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }]
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let a = &self.attention;
+        let (q_dim, kv_dim) = (a.num_attention_heads * a.head_dim, a.num_key_value_heads * a.head_dim);
+        let cache = [a.capacity, a.num_key_value_heads, a.head_dim];
+        let in_place =
+            |name, shape: &[usize], dtype| Operand { access: Access::ReadWrite, ..Operand::read(name, shape, dtype) };
+        let qkv = if self.values_apart { q_dim + kv_dim } else { q_dim + 2 * kv_dim };
+        let mut operands = vec![
+            Operand::read("qkv", &[qkv], DType::F32),
+            Operand::read("vectors", &[self.vectors_len()], DType::F32),
+            Operand::read("table", &[self.positions, self.rotary_dim / 2, 2], DType::F32),
+            Operand::read("start", &[1], DType::U32),
+            in_place("k", &cache, a.kv),
+            in_place("v", &cache, a.kv),
+            Operand::write("partials", &[a.num_attention_heads, self.splits, a.head_dim + 2], DType::F32),
+        ];
+        operands.extend(self.values_apart.then(|| Operand::read("values", &[kv_dim], DType::F32)));
+        operands
+    }
+
+    fn params(&self) -> Vec<u8> {
+        let a = &self.attention;
+        let rotary_dim = if self.rope { self.rotary_dim } else { 0 };
+        let window = a.sliding_window.unwrap_or(0);
+        let sizes = [a.num_attention_heads, a.num_key_value_heads, a.capacity, window, rotary_dim, self.splits];
+        let floats = [a.scale, a.softcap.unwrap_or(0.0), self.qk_norm.unwrap_or(0.0)].map(f32::to_bits);
+        sizes.iter().map(|n| *n as u32).chain(floats).flat_map(u32::to_le_bytes).collect()
+    }
+
+    fn workgroups(&self, _: &Variant) -> [u32; 3] {
+        [self.attention.num_key_value_heads as u32, self.splits as u32, 1]
+    }
+
+    fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
+        reference::attention_decode(self, inputs)
+    }
+
+    fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
+        host_by_reference(self, reads, writes);
+    }
+}

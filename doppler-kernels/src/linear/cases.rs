@@ -1,0 +1,136 @@
+//! Shapes and values that linear layers on int8 activations are tested and timed at.
+
+use doppler_rdrr::{Activation, DType};
+
+use super::{Linear, LinearGated, LinearResidual};
+use crate::cases::{Case, Tolerance, random_f32, random_weights};
+
+const TOLERANCE: Tolerance = Tolerance { atol: 2e-4, rtol: 2e-4, nmse: 1e-9 };
+
+/// rows, out features, in features.
+type Shape = (usize, usize, usize);
+
+/// Activations with one large outlier a row, as real ones have.
+fn activations(rows: usize, cols: usize, seed: u64) -> Vec<f32> {
+    let mut x = random_f32(rows * cols, seed);
+    x.iter_mut().step_by(cols).for_each(|v| *v *= 20.0);
+    x
+}
+
+/// Energies about as large as those of activations near one.
+fn energies(len: usize, seed: u64) -> Vec<f32> {
+    random_f32(len, seed).iter().map(|v| 5.0 + 5.0 * v).collect()
+}
+
+fn case(label: &'static str, (rows, n, k): Shape, weight: DType, eps: Option<f32>, seed: u64) -> Case {
+    let kernel = Linear { rows, out_features: n, in_features: k, weight, eps };
+    let case = Case::new(label, Box::new(kernel), TOLERANCE)
+        .input_a8(&activations(rows, k, seed))
+        .input(random_weights(weight, n * k, seed + 1));
+    if eps.is_some() { case.input_f32(&energies(rows * k / 32, seed + 2)) } else { case }
+}
+
+fn formats() -> Vec<DType> {
+    DType::WEIGHTS.iter().copied().filter(|dtype| super::takes(*dtype)).collect()
+}
+
+/// Every format; one block, fewer units than lanes, features that fill no workgroup, several rows.
+pub fn edge_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for weight in formats() {
+        let shapes = [(1, 1, 256), (1, 33, 768), (3, 40, 512), (8, 7, 256)];
+        cases.extend(shapes.map(|shape| case("edge", shape, weight, Some(1e-5), 1)));
+        cases.push(case("no norm", (1, 37, 256), weight, None, 2));
+        if weight.block_len() == 32 {
+            cases.push(case("one block", (1, 5, 32), weight, Some(1e-5), 3));
+            cases.push(case("odd blocks", (2, 65, 576), weight, Some(1e-6), 4));
+        }
+    }
+    cases.push(case("deep", (1, 64, 8192), DType::Q4_K, Some(1e-5), 5));
+    cases
+}
+
+fn residual_case(label: &'static str, (rows, n, k): Shape, weight: DType, scale: f32, seed: u64) -> Case {
+    let kernel = LinearResidual { rows, out_features: n, in_features: k, weight, scale };
+    Case::new(label, Box::new(kernel), TOLERANCE)
+        .input_a8(&activations(rows, k, seed))
+        .input(random_weights(weight, n * k, seed + 1))
+        .input_f32(&random_f32(n, seed + 2))
+        .input_f32(&activations(rows, n, seed + 3))
+}
+
+/// Every format, one block, several rows.
+pub fn residual_edge_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for weight in formats() {
+        cases.push(residual_case("edge", (1, 96, 256), weight, 1.0, 1));
+        cases.push(residual_case("rows", (5, 32, 512), weight, 0.25, 2));
+    }
+    cases.push(residual_case("odd blocks", (2, 64, 96), DType::Q4_1, 1.0, 3));
+    cases
+}
+
+fn gated_case(label: &'static str, (rows, n, k): Shape, weight: DType, activation: Activation, seed: u64) -> Case {
+    let kernel = LinearGated { rows, out_features: n, in_features: k, weight, activation, eps: 1e-5 };
+    Case::new(label, Box::new(kernel), TOLERANCE)
+        .input_a8(&activations(rows, k, seed))
+        .input(random_weights(weight, 2 * n * k, seed + 1))
+        .input_f32(&energies(rows * k / 32, seed + 2))
+}
+
+/// Every format, both activations, several rows.
+pub fn gated_edge_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for weight in formats() {
+        cases.push(gated_case("edge", (1, 96, 256), weight, Activation::Silu, 1));
+        cases.push(gated_case("rows", (3, 32, 512), weight, Activation::GeluTanh, 2));
+    }
+    cases.push(gated_case("odd blocks", (2, 64, 96), DType::Q8_0, Activation::Silu, 3));
+    cases
+}
+
+#[cfg(feature = "testing")]
+mod strategies {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shape(blocks: std::ops::Range<usize>, weight: DType) -> impl Strategy<Value = Shape> {
+        (1usize..9, 1usize..80, blocks).prop_map(move |(rows, n, blocks)| (rows, n, blocks * weight.block_len()))
+    }
+
+    fn format_and_shape() -> impl Strategy<Value = (DType, Shape)> {
+        proptest::sample::select(formats()).prop_flat_map(|weight| {
+            let most = if weight.block_len() == 32 { 20 } else { 4 };
+            (Just(weight), shape(1..most, weight))
+        })
+    }
+
+    /// Random formats, shapes and values.
+    pub fn strategy() -> BoxedStrategy<Case> {
+        (format_and_shape(), proptest::option::of(1e-7f32..1e-4), any::<u32>())
+            .prop_map(|((weight, shape), eps, seed)| case("random", shape, weight, eps, u64::from(seed)))
+            .boxed()
+    }
+
+    /// Random formats, shapes and values.
+    pub fn residual_strategy() -> BoxedStrategy<Case> {
+        (format_and_shape(), 0.1f32..2.0, any::<u32>())
+            .prop_map(|((weight, (rows, n, k)), scale, seed)| {
+                residual_case("random", (rows, n.div_ceil(16) * 32, k), weight, scale, u64::from(seed))
+            })
+            .boxed()
+    }
+
+    /// Random formats, shapes and values.
+    pub fn gated_strategy() -> BoxedStrategy<Case> {
+        let activation = proptest::sample::select(&[Activation::Silu, Activation::GeluTanh]);
+        (format_and_shape(), activation, any::<u32>())
+            .prop_map(|((weight, (rows, n, k)), activation, seed)| {
+                gated_case("random", (rows, n.div_ceil(16) * 32, k), weight, activation, u64::from(seed))
+            })
+            .boxed()
+    }
+}
+#[cfg(feature = "testing")]
+pub use strategies::{gated_strategy, residual_strategy, strategy};

@@ -1,0 +1,25 @@
+// y = activation(x . gate^T) * (x . up^T) in blocks of int8, the rows of gate before those of up: 32 outputs a workgroup.
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;          // [ROWS, out_features], A8
+
+fn weight_row(first: u32, i: u32) -> u32 {
+    return first + select(i, params.out_features + i - 32u, i >= 32u);
+}
+
+@compute @workgroup_size(WG)
+fn main(inv: Inv) {
+    let group = inv.group.x + inv.group.y * inv.groups.x;
+    if group * 32u >= params.out_features {
+        return;
+    }
+    find_norm_factors(inv);
+    products(inv, group * 32u);
+    for (var r = 0u; r < ROWS; r++) {
+        var v = 0.0;
+        if inv.thread < 32u {
+            let gate = norm_factors[r] * results[r * RESULTS + inv.thread];
+            let up = norm_factors[r] * results[r * RESULTS + 32u + inv.thread];
+            v = activate(gate) * up;
+        }
+        write_a8(inv.thread, v, r * (params.out_features / 32u) + group, inv.thread < 32u);
+    }
+}

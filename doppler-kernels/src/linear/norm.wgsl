@@ -1,0 +1,17 @@
+// The factor of RMS norm that the activations still lack: 1 / sqrt(mean(h^2) + eps).
+@group(0) @binding(3) var<storage, read> energy: array<f32>;           // [ROWS, in_features / 32]
+
+// Fills `norm_factors`; `products` ends with the barrier that makes them seen.
+fn find_norm_factors(inv: Inv) {
+    let blocks = params.in_features / 32u;
+    for (var r = 0u; r < ROWS; r++) {
+        var sum = 0.0;
+        for (var i = lane(inv).x; i < blocks; i += lane(inv).y) {
+            sum += energy[r * blocks + i];
+        }
+        let total = team_sum(inv, sum);
+        if inv.thread == 0u {
+            norm_factors[r] = inverseSqrt(total / f32(params.in_features) + params.eps);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+@group(0) @binding(4) var<uniform> params: Params;

@@ -1,0 +1,81 @@
+//! The product alone: queries, keys and values, and the output head.
+
+use doppler_rdrr::DType;
+
+use super::{FEATURES, NORM, cases, params, product, variants};
+use crate::kernel::{grid, host_by_reference};
+use crate::{Entry, Kernel, Operand, Variant};
+
+/// `y = x · weightᵀ`, with the factor that an RMS norm before it still owes: `1 / sqrt(mean(h²) + eps)`.
+///
+/// | operand  | shape                         | dtype                           |
+/// |----------|-------------------------------|---------------------------------|
+/// | `x`      | `[rows, in_features]`         | A8                              |
+/// | `weight` | `[out_features, in_features]` | packed, see [`super::takes`]    |
+/// | `y`      | `[rows, out_features]`        | f32                             |
+/// | `energy` | `[rows, in_features / 32]`    | f32; only if there is an `eps`  |
+///
+/// Products are exact integers in each block of 32, their sums f32. At most [`super::MOST_ROWS`] rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Linear {
+    /// Rows of `x`.
+    pub rows: usize,
+    /// Rows of `weight`.
+    pub out_features: usize,
+    /// Columns of `x` and `weight`; whole blocks.
+    pub in_features: usize,
+    /// Format of `weight`.
+    pub weight: DType,
+    /// Of the norm before it, if there is one.
+    pub eps: Option<f32>,
+}
+
+/// Registry entry.
+pub const ENTRY: Entry = Entry {
+    name: "linear",
+    edge_cases: cases::edge_cases,
+    #[cfg(feature = "testing")]
+    strategy: cases::strategy,
+};
+
+impl Kernel for Linear {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn variants(&self) -> Vec<Variant> {
+        let norm = if self.eps.is_some() {
+            [NORM, include_str!("params_4.wgsl")]
+        } else {
+            [include_str!("norm_none.wgsl"), include_str!("params_3.wgsl")]
+        };
+        variants(self.rows, FEATURES as u32, self.weight, &[norm[0], norm[1], include_str!("plain.wgsl")])
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let mut operands = vec![
+            Operand::read("x", &[self.rows, self.in_features], DType::A8),
+            Operand::read("weight", &[self.out_features, self.in_features], self.weight),
+            Operand::write("y", &[self.rows, self.out_features], DType::F32),
+        ];
+        operands.extend(self.eps.map(|_| Operand::read("energy", &[self.rows, self.in_features / 32], DType::F32)));
+        operands
+    }
+
+    fn params(&self) -> Vec<u8> {
+        params(self.out_features, self.in_features, self.eps.unwrap_or(0.0), 1.0)
+    }
+
+    fn workgroups(&self, _: &Variant) -> [u32; 3] {
+        grid(self.out_features.div_ceil(FEATURES))
+    }
+
+    fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
+        let norm = self.eps.map(|eps| (inputs[2], eps));
+        vec![product(inputs[0], inputs[1], self.in_features, norm).iter().map(|v| *v as f32).collect()]
+    }
+
+    fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
+        host_by_reference(self, reads, writes);
+    }
+}

@@ -1,0 +1,84 @@
+//! The product added to the residual stream, which is made ready for the next product.
+
+use doppler_rdrr::DType;
+
+use super::{A8, FEATURES, cases, params, product, variants};
+use crate::kernel::{grid, host_by_reference};
+use crate::quantize::energy;
+use crate::{Access, Entry, Kernel, Operand, Variant};
+
+/// `hidden += scale · (x · weightᵀ)`, then [`crate::Quantize`] of `hidden` by the next norm's weight.
+///
+/// | operand       | shape                         | dtype                        |
+/// |---------------|-------------------------------|------------------------------|
+/// | `x`           | `[rows, in_features]`         | A8                           |
+/// | `weight`      | `[out_features, in_features]` | packed, see [`super::takes`] |
+/// | `norm_weight` | `[out_features]`              | f32                          |
+/// | `hidden`      | `[rows, out_features]`        | f32, changed in place        |
+/// | `y`           | `[rows, out_features]`        | A8                           |
+/// | `energy`      | `[rows, out_features / 32]`   | f32                          |
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinearResidual {
+    /// Rows of `x`.
+    pub rows: usize,
+    /// Rows of `weight`; a multiple of 32.
+    pub out_features: usize,
+    /// Columns of `x` and `weight`; whole blocks.
+    pub in_features: usize,
+    /// Format of `weight`.
+    pub weight: DType,
+    /// Of what is added.
+    pub scale: f32,
+}
+
+/// Registry entry.
+pub const ENTRY: Entry = Entry {
+    name: "linear_residual",
+    edge_cases: cases::residual_edge_cases,
+    #[cfg(feature = "testing")]
+    strategy: cases::residual_strategy,
+};
+
+impl Kernel for LinearResidual {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn variants(&self) -> Vec<Variant> {
+        variants(self.rows, FEATURES as u32, self.weight, &[A8, include_str!("residual.wgsl")])
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let shape = [self.rows, self.out_features];
+        vec![
+            Operand::read("x", &[self.rows, self.in_features], DType::A8),
+            Operand::read("weight", &[self.out_features, self.in_features], self.weight),
+            Operand::read("norm_weight", &[self.out_features], DType::F32),
+            Operand { access: Access::ReadWrite, ..Operand::read("hidden", &shape, DType::F32) },
+            Operand::write("y", &shape, DType::A8),
+            Operand::write("energy", &[self.rows, self.out_features / 32], DType::F32),
+        ]
+    }
+
+    fn params(&self) -> Vec<u8> {
+        params(self.out_features, self.in_features, 0.0, self.scale)
+    }
+
+    fn workgroups(&self, _: &Variant) -> [u32; 3] {
+        grid(self.out_features / FEATURES)
+    }
+
+    fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
+        let (norm_weight, before) = (inputs[2], inputs[3]);
+        let product = product(inputs[0], inputs[1], self.in_features, None);
+        let added = |(h, p): (&f32, f64)| (f64::from(*h) + f64::from(self.scale) * p) as f32;
+        let hidden: Vec<f32> = before.iter().zip(product).map(added).collect();
+        let scaled = hidden.iter().enumerate().map(|(i, h)| h * norm_weight[i % self.out_features]).collect();
+        let energy = energy(&hidden);
+        vec![hidden, scaled, energy]
+    }
+
+    fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
+        host_by_reference(self, reads, writes);
+    }
+}

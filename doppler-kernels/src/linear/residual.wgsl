@@ -1,0 +1,41 @@
+// hidden += scale * (x . weight^T); y = hidden * norm_weight in blocks of int8, with the energy of hidden: 32 output
+// features, one block of y, a workgroup.
+@group(0) @binding(2) var<storage, read> norm_weight: array<f32>;      // [out_features]
+@group(0) @binding(3) var<storage, read_write> hidden: array<f32>;     // [ROWS, out_features]
+@group(0) @binding(4) var<storage, read_write> y: array<u32>;          // [ROWS, out_features], A8
+@group(0) @binding(5) var<storage, read_write> energy: array<f32>;     // [ROWS, out_features / 32]
+@group(0) @binding(6) var<uniform> params: Params;
+
+fn weight_row(first: u32, i: u32) -> u32 {
+    return first + i;
+}
+
+@compute @workgroup_size(WG)
+fn main(inv: Inv) {
+    let group = inv.group.x + inv.group.y * inv.groups.x;
+    if group * 32u >= params.out_features {
+        return;
+    }
+    let feature = group * 32u + (inv.thread & 31u);
+    let blocks = params.out_features / 32u;
+    products(inv, group * 32u);
+    for (var r = 0u; r < ROWS; r++) {
+        var h = 0.0;
+        if inv.thread < 32u {
+            let at = r * params.out_features + feature;
+            h = hidden[at] + params.scale * results[r * RESULTS + inv.thread];
+            hidden[at] = h;
+        }
+        write_a8(inv.thread, h * norm_weight[feature], r * blocks + group, inv.thread < 32u);
+        a8_values[inv.thread] = h * h;
+        workgroupBarrier();
+        if inv.thread == 0u {
+            var sum = 0.0;
+            for (var i = 0u; i < 32u; i++) {
+                sum += a8_values[i];
+            }
+            energy[r * blocks + group] = sum;
+        }
+        workgroupBarrier();
+    }
+}

@@ -1,0 +1,120 @@
+//! Activations as blocks of int8, for integer dot products.
+
+mod cases;
+
+use doppler_rdrr::DType;
+
+use crate::kernel::{grid, host_by_reference};
+use crate::{Entry, Kernel, Operand, Tier, Variant, shared};
+
+/// `y = x · weight` in blocks of int8, and the energy of `x`: what is left of an RMS norm is a factor for each row, which
+/// the product behind it applies.
+///
+/// | operand  | shape               | dtype |
+/// |----------|---------------------|-------|
+/// | `x`      | `[rows, cols]`      | f32   |
+/// | `weight` | `[cols]`            | f32   |
+/// | `y`      | `[rows, cols]`      | A8    |
+/// | `energy` | `[rows, cols / 32]` | f32   |
+///
+/// `energy` is the sum of x² over each block. A block's scale is its largest magnitude over 127.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantize {
+    /// Rows of `x`.
+    pub rows: usize,
+    /// Columns of `x`; a multiple of 32.
+    pub cols: usize,
+}
+
+/// Registry entry.
+pub const ENTRY: Entry = Entry {
+    name: "quantize",
+    edge_cases: cases::edge_cases,
+    #[cfg(feature = "testing")]
+    strategy: cases::strategy,
+};
+
+const WG: u32 = 256;
+
+/// The bytes of `values` as [`DType::A8`]; whole blocks.
+pub(crate) fn blocks(values: &[f32]) -> Vec<u8> {
+    let block = |values: &[f32]| {
+        let largest = values.iter().fold(0f32, |m, v| m.max(v.abs()));
+        let inverse = 127.0 / largest.max(1e-30);
+        let quants: Vec<i8> =
+            values.iter().map(|v| (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8).collect();
+        let sum = |half: &[i8]| half.iter().map(|&q| i16::from(q)).sum::<i16>().to_le_bytes();
+        let mut bytes: Vec<u8> = quants.iter().map(|&q| q as u8).collect();
+        bytes.extend((largest / 127.0).to_le_bytes());
+        bytes.extend(sum(&quants[..16]));
+        bytes.extend(sum(&quants[16..]));
+        bytes.resize(DType::A8.block_bytes(), 0);
+        bytes
+    };
+    values.chunks_exact(32).flat_map(block).collect()
+}
+
+/// The sums of squares of blocks of 32.
+pub(crate) fn energy(values: &[f32]) -> Vec<f32> {
+    let sum = |block: &[f32]| block.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() as f32;
+    values.chunks_exact(32).map(sum).collect()
+}
+
+impl Kernel for Quantize {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn variants(&self) -> Vec<Variant> {
+        let files = vec![shared::A8, include_str!("quantize.wgsl")];
+        vec![Variant { name: "portable", needs: Tier::PORTABLE, consts: vec![("WG", WG)], files }]
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let shape = [self.rows, self.cols];
+        vec![
+            Operand::read("x", &shape, DType::F32),
+            Operand::read("weight", &[self.cols], DType::F32),
+            Operand::write("y", &shape, DType::A8),
+            Operand::write("energy", &[self.rows, self.cols / 32], DType::F32),
+        ]
+    }
+
+    fn params(&self) -> Vec<u8> {
+        [self.rows, self.cols].iter().flat_map(|n| (*n as u32).to_le_bytes()).collect()
+    }
+
+    fn workgroups(&self, _: &Variant) -> [u32; 3] {
+        grid((self.rows * self.cols).div_ceil(WG as usize))
+    }
+
+    fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
+        let (x, weight) = (inputs[0], inputs[1]);
+        let scaled = x.iter().enumerate().map(|(i, v)| v * weight[i % self.cols]).collect();
+        vec![scaled, energy(x)]
+    }
+
+    fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
+        host_by_reference(self, reads, writes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_hand() {
+        let mut values = [0.0; 32];
+        values[0] = -127.0;
+        values[1] = 63.5;
+        values[31] = 2.0;
+        let bytes = blocks(&values);
+        assert_eq!(bytes.len(), 48);
+        // 63.5 is a tie, which goes to the even 64.
+        assert_eq!((bytes[0] as i8, bytes[1], bytes[31]), (-127, 64, 2));
+        assert_eq!(bytes[32..36], 1f32.to_le_bytes());
+        assert_eq!(bytes[36..40], [(-63i16).to_le_bytes(), 2i16.to_le_bytes()].concat());
+        assert_eq!(energy(&values), [127f32.powi(2) + 63.5f32.powi(2) + 4.0]);
+    }
+}

@@ -1,0 +1,37 @@
+// y = x * weight in blocks of int8; energy = the sum of x^2 over each block. 8 blocks a workgroup.
+
+struct Params {
+    rows: u32,
+    cols: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;                // [rows, cols]
+@group(0) @binding(1) var<storage, read> weight: array<f32>;           // [cols]
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;          // [rows, cols], A8
+@group(0) @binding(3) var<storage, read_write> energy: array<f32>;     // [rows, cols / 32]
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(local_invocation_index) thread: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let at = (group.x + group.y * groups.x) * WG + thread;
+    let valid = at < params.rows * params.cols;
+    var value = 0.0;
+    if valid {
+        value = x[at];
+    }
+    let scaled = value * weight[at % params.cols];
+    write_a8(thread, scaled, at / 32u, valid);
+    a8_values[thread] = value * value;
+    workgroupBarrier();
+    if valid && (thread & 31u) == 0u {
+        var sum = 0.0;
+        for (var i = 0u; i < 32u; i++) {
+            sum += a8_values[thread + i];
+        }
+        energy[at / 32u] = sum;
+    }
+}
