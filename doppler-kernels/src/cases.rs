@@ -1,6 +1,6 @@
 //! Test and bench cases: a kernel at fixed sizes with the bytes of its inputs, and how near a result must come.
 
-use doppler_rdrr::{DType, dequantize};
+use doppler_rdrr::DType;
 
 use crate::{Access, Kernel};
 
@@ -82,10 +82,10 @@ impl Case {
         self.input(values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect())
     }
 
-    /// Adds the next input as activations in int8 blocks.
+    /// Adds the next input as rows of int8 activations.
     #[must_use]
-    pub fn input_a8(self, values: &[f32]) -> Case {
-        self.input(crate::quantize::blocks(values))
+    pub fn input_a8(self, values: &[f32], cols: usize) -> Case {
+        self.input(crate::quantize::rows(values, cols))
     }
 
     /// What the reference gives, one vector for each written operand.
@@ -95,11 +95,7 @@ impl Case {
         let read = operands.iter().filter(|o| o.access != Access::Write);
         let numbers: Vec<Vec<f32>> = read
             .zip(&self.inputs)
-            .map(|(operand, bytes)| {
-                let mut values = vec![0.0; operand.len()];
-                dequantize(operand.dtype, bytes, &mut values).expect("a case's inputs have their operands' sizes");
-                values
-            })
+            .map(|(operand, bytes)| operand.numbers(bytes).expect("a case's inputs have their operands' sizes"))
             .collect();
         self.kernel.reference(&numbers.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
@@ -137,8 +133,7 @@ impl Case {
             return Err(format!("{} outputs, {} expected", actual.len(), expected.len()));
         }
         for ((operand, actual), expected) in written.iter().zip(actual).zip(expected) {
-            let mut values = vec![0.0; operand.len()];
-            dequantize(operand.dtype, actual, &mut values).map_err(|e| format!("{}: {e}", operand.name))?;
+            let values = operand.numbers(actual).map_err(|e| format!("{}: {e}", operand.name))?;
             let checked = match operand.dtype {
                 DType::A8 => self.tolerance.check_quantized(&values, expected),
                 _ => self.tolerance.check(&values, expected),

@@ -88,6 +88,29 @@ impl Operand {
         self.len() == 0
     }
 
+    /// Elements of a row: the last dimension.
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// The elements in `bytes`, row by row.
+    ///
+    /// # Errors
+    /// Bytes of another number than [`Operand::bytes`].
+    pub(crate) fn numbers(&self, bytes: &[u8]) -> Result<Vec<f32>, doppler_rdrr::Error> {
+        let mut values = vec![0.0; self.len()];
+        if self.dtype != DType::A8 || self.shape.len() < 2 {
+            return dequantize(self.dtype, bytes, &mut values).map(|()| values);
+        }
+        let cols = self.cols();
+        let row_bytes = bytes.len() / (self.len() / cols);
+        for (bytes, values) in bytes.chunks(row_bytes).zip(values.chunks_mut(cols)) {
+            dequantize(self.dtype, bytes, values)?;
+        }
+        Ok(values)
+    }
+
     /// Bytes of its elements.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -107,11 +130,7 @@ pub(crate) fn grid(count: usize) -> [u32; 3] {
 /// [`Kernel::host`] for kernels that only a GPU's recordings contain: the reference over the operands' numbers.
 pub(crate) fn host_by_reference(kernel: &dyn Kernel, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
     let operands = kernel.operands();
-    let numbers = |operand: &Operand, bytes: &[u8]| {
-        let mut values = vec![0.0; operand.len()];
-        dequantize(operand.dtype, bytes, &mut values).expect("operands have their sizes");
-        values
-    };
+    let numbers = |operand: &Operand, bytes: &[u8]| operand.numbers(bytes).expect("operands have their sizes");
     let (mut reads, mut written) = (reads.iter(), 0);
     let mut inputs = Vec::new();
     for operand in &operands {
@@ -126,7 +145,7 @@ pub(crate) fn host_by_reference(kernel: &dyn Kernel, reads: &[&[u8]], writes: &m
     let outputs = operands.iter().filter(|o| o.access != Access::Read).zip(outputs);
     for ((operand, values), bytes) in outputs.zip(writes) {
         let stored = match operand.dtype {
-            DType::A8 => crate::quantize::blocks(&values),
+            DType::A8 => crate::quantize::rows(&values, operand.cols()),
             DType::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
             DType::U32 => values.iter().flat_map(|&v| (v as u32).to_le_bytes()).collect(),
             _ => bytemuck::cast_slice(&values).to_vec(),

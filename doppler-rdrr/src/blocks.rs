@@ -2,7 +2,8 @@
 
 use crate::{DType, Error};
 
-/// Reads the `out.len()` elements of `bytes` (whole blocks of `dtype`) as f32, exactly as the format defines them.
+/// Reads the `out.len()` elements of `bytes` (whole blocks of `dtype`; of [`DType::A8`] one whole row) as f32, exactly as
+/// the format defines them.
 ///
 /// # Errors
 /// [`Error::BlockSize`] when `bytes` is not exactly that many blocks.
@@ -27,10 +28,14 @@ pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), Err
         DType::Q4_K => blocks.for_each(|(b, y)| q4_k(b, &b[16..144], None, y)),
         DType::Q5_K => blocks.for_each(|(b, y)| q4_k(b, &b[48..176], Some(&b[16..48]), y)),
         DType::Q6_K => blocks.for_each(|(b, y)| q6_k(b, y)),
-        DType::A8 => blocks.for_each(|(b, y)| {
-            let d = f32::from_le_bytes([b[32], b[33], b[34], b[35]]);
-            y.iter_mut().zip(&b[..32]).for_each(|(y, &q)| *y = d * f32::from(q as i8));
-        }),
+        DType::A8 => {
+            let (quants, infos) = bytes.split_at(out.len());
+            let rows = quants.chunks_exact(32).zip(infos.chunks_exact(8)).zip(out.chunks_exact_mut(32));
+            rows.for_each(|((quants, info), y)| {
+                let d = f32::from_le_bytes([info[0], info[1], info[2], info[3]]);
+                y.iter_mut().zip(quants).for_each(|(y, &q)| *y = d * f32::from(q as i8));
+            });
+        }
     }
     Ok(())
 }

@@ -21,7 +21,8 @@ pub enum DType {
     Q4_K,
     Q5_K,
     Q6_K,
-    /// Activations, never weights: 32 int8, f32 scale, the sums of both halves as i16, 8 bytes of padding. In no file.
+    /// Activations, never weights, and in no file: a row is its int8 elements, then for each 32 of them an f32 scale and the
+    /// sums of both halves as i16.
     A8,
 }
 
@@ -85,7 +86,7 @@ impl DType {
             DType::Q4_K => 144,
             DType::Q5_K => 176,
             DType::Q6_K => 210,
-            DType::A8 => 48,
+            DType::A8 => 40,
         }
     }
 

@@ -37,10 +37,11 @@ pub(super) struct FusedLayer {
 /// What a layer lacks to be fused, in words.
 pub(super) fn lacks(c: &ModelConfig, kv: DType) -> Option<String> {
     let attention = attention(c, 1, kv, None);
-    let odd = |name: &str, n: usize| (!n.is_multiple_of(32)).then(|| format!("{name} {n} is not whole blocks of 32"));
+    let odd = |name: &str, n: usize| (!linear::takes_cols(n)).then(|| format!("{name} {n} is no multiple of 64"));
     odd("hidden_size", c.hidden_size)
         .or_else(|| odd("intermediate_size", c.intermediate_size))
-        .or_else(|| odd("head_dim", c.head_dim))
+        .or_else(|| odd("num_attention_heads * head_dim", c.q_dim()))
+        .or_else(|| (!c.head_dim.is_multiple_of(32)).then(|| format!("head_dim {} is no multiple of 32", c.head_dim)))
         .or_else(|| (!AttentionDecode::fits(&attention)).then(|| "a group of query heads is too large".to_owned()))
 }
 

@@ -34,6 +34,9 @@ pub const ENTRY: Entry = Entry {
     strategy: cases::reduce_strategy,
 };
 
+/// Output elements of a workgroup that writes int8.
+const A8_ELEMENTS: usize = 64;
+
 impl AttentionReduce {
     fn reduce(&self, partials: &[f32], mut write: impl FnMut(usize, f64)) {
         let pitch = self.head_dim + 2;
@@ -53,10 +56,12 @@ impl Kernel for AttentionReduce {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        let files = match self.y {
-            DType::A8 => vec![shared::A8, include_str!("reduce_a8.wgsl")],
-            _ => vec![include_str!("reduce.wgsl")],
-        };
+        if self.y == DType::A8 {
+            let files = vec![shared::A8, include_str!("reduce_a8.wgsl")];
+            let consts = vec![("WG", 256), ("SLICES", 256 / A8_ELEMENTS as u32)];
+            return vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }];
+        }
+        let files = vec![include_str!("reduce.wgsl")];
         vec![Variant { name: "portable", needs: Tier::PORTABLE, consts: vec![("WG", 64)], files }]
     }
 
@@ -75,7 +80,7 @@ impl Kernel for AttentionReduce {
 
     fn workgroups(&self, _: &Variant) -> [u32; 3] {
         match self.y {
-            DType::A8 => grid((self.rows * self.num_attention_heads * self.head_dim).div_ceil(64)),
+            DType::A8 => grid((self.rows * self.num_attention_heads * self.head_dim).div_ceil(A8_ELEMENTS)),
             _ => [self.num_attention_heads as u32, self.rows as u32, 1],
         }
     }

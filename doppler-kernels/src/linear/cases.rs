@@ -25,7 +25,7 @@ fn energies(len: usize, seed: u64) -> Vec<f32> {
 fn case(label: &'static str, (rows, n, k): Shape, weight: DType, eps: Option<f32>, seed: u64) -> Case {
     let kernel = Linear { rows, out_features: n, in_features: k, weight, eps };
     let case = Case::new(label, Box::new(kernel), TOLERANCE)
-        .input_a8(&activations(rows, k, seed))
+        .input_a8(&activations(rows, k, seed), k)
         .input(random_weights(weight, n * k, seed + 1));
     if eps.is_some() { case.input_f32(&energies(rows * k / 32, seed + 2)) } else { case }
 }
@@ -42,7 +42,7 @@ pub fn edge_cases() -> Vec<Case> {
         cases.extend(shapes.map(|shape| case("edge", shape, weight, Some(1e-5), 1)));
         cases.push(case("no norm", (1, 37, 256), weight, None, 2));
         if weight.block_len() == 32 {
-            cases.push(case("one block", (1, 5, 32), weight, Some(1e-5), 3));
+            cases.push(case("two blocks", (1, 5, 64), weight, Some(1e-5), 3));
             cases.push(case("odd blocks", (2, 65, 576), weight, Some(1e-6), 4));
         }
     }
@@ -53,7 +53,7 @@ pub fn edge_cases() -> Vec<Case> {
 fn residual_case(label: &'static str, (rows, n, k): Shape, weight: DType, scale: f32, seed: u64) -> Case {
     let kernel = LinearResidual { rows, out_features: n, in_features: k, weight, scale };
     Case::new(label, Box::new(kernel), TOLERANCE)
-        .input_a8(&activations(rows, k, seed))
+        .input_a8(&activations(rows, k, seed), k)
         .input(random_weights(weight, n * k, seed + 1))
         .input_f32(&random_f32(n, seed + 2))
         .input_f32(&activations(rows, n, seed + 3))
@@ -63,17 +63,17 @@ fn residual_case(label: &'static str, (rows, n, k): Shape, weight: DType, scale:
 pub fn residual_edge_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for weight in formats() {
-        cases.push(residual_case("edge", (1, 96, 256), weight, 1.0, 1));
-        cases.push(residual_case("rows", (5, 32, 512), weight, 0.25, 2));
+        cases.push(residual_case("edge", (1, 192, 256), weight, 1.0, 1));
+        cases.push(residual_case("rows", (5, 64, 512), weight, 0.25, 2));
     }
-    cases.push(residual_case("odd blocks", (2, 64, 96), DType::Q4_1, 1.0, 3));
+    cases.push(residual_case("odd blocks", (2, 64, 192), DType::Q4_1, 1.0, 3));
     cases
 }
 
 fn gated_case(label: &'static str, (rows, n, k): Shape, weight: DType, activation: Activation, seed: u64) -> Case {
     let kernel = LinearGated { rows, out_features: n, in_features: k, weight, activation, eps: 1e-5 };
     Case::new(label, Box::new(kernel), TOLERANCE)
-        .input_a8(&activations(rows, k, seed))
+        .input_a8(&activations(rows, k, seed), k)
         .input(random_weights(weight, 2 * n * k, seed + 1))
         .input_f32(&energies(rows * k / 32, seed + 2))
 }
@@ -82,10 +82,10 @@ fn gated_case(label: &'static str, (rows, n, k): Shape, weight: DType, activatio
 pub fn gated_edge_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for weight in formats() {
-        cases.push(gated_case("edge", (1, 96, 256), weight, Activation::Silu, 1));
-        cases.push(gated_case("rows", (3, 32, 512), weight, Activation::GeluTanh, 2));
+        cases.push(gated_case("edge", (1, 192, 256), weight, Activation::Silu, 1));
+        cases.push(gated_case("rows", (3, 64, 512), weight, Activation::GeluTanh, 2));
     }
-    cases.push(gated_case("odd blocks", (2, 64, 96), DType::Q8_0, Activation::Silu, 3));
+    cases.push(gated_case("odd blocks", (2, 64, 192), DType::Q8_0, Activation::Silu, 3));
     cases
 }
 
@@ -96,7 +96,8 @@ mod strategies {
     use super::*;
 
     fn shape(blocks: std::ops::Range<usize>, weight: DType) -> impl Strategy<Value = Shape> {
-        (1usize..9, 1usize..80, blocks).prop_map(move |(rows, n, blocks)| (rows, n, blocks * weight.block_len()))
+        (1usize..9, 1usize..80, blocks)
+            .prop_map(move |(rows, n, blocks)| (rows, n, (blocks * weight.block_len()).next_multiple_of(64)))
     }
 
     fn format_and_shape() -> impl Strategy<Value = (DType, Shape)> {
@@ -117,7 +118,7 @@ mod strategies {
     pub fn residual_strategy() -> BoxedStrategy<Case> {
         (format_and_shape(), 0.1f32..2.0, any::<u32>())
             .prop_map(|((weight, (rows, n, k)), scale, seed)| {
-                residual_case("random", (rows, n.div_ceil(16) * 32, k), weight, scale, u64::from(seed))
+                residual_case("random", (rows, n.div_ceil(16) * 64, k), weight, scale, u64::from(seed))
             })
             .boxed()
     }
@@ -127,7 +128,7 @@ mod strategies {
         let activation = proptest::sample::select(&[Activation::Silu, Activation::GeluTanh]);
         (format_and_shape(), activation, any::<u32>())
             .prop_map(|((weight, (rows, n, k)), activation, seed)| {
-                gated_case("random", (rows, n.div_ceil(16) * 32, k), weight, activation, u64::from(seed))
+                gated_case("random", (rows, n.div_ceil(16) * 64, k), weight, activation, u64::from(seed))
             })
             .boxed()
     }

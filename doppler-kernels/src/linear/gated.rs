@@ -18,9 +18,9 @@ use crate::{Entry, GatedActivation, Kernel, Operand, Variant};
 pub struct LinearGated {
     /// Rows of `x`.
     pub rows: usize,
-    /// Columns of `y`; a multiple of 32.
+    /// Columns of `y`; a multiple of 64.
     pub out_features: usize,
-    /// Columns of `x` and `weight`; whole blocks.
+    /// Columns of `x` and `weight`; whole blocks, a multiple of 64.
     pub in_features: usize,
     /// Format of `weight`.
     pub weight: DType,
@@ -51,7 +51,7 @@ impl Kernel for LinearGated {
             crate::gated_act::activate(self.activation),
             include_str!("gated.wgsl"),
         ];
-        variants(self.rows, 2 * FEATURES as u32, self.weight, &files)
+        variants(self.rows, 2 * FEATURES as u32, self.in_features, self.weight, &files)
     }
 
     fn operands(&self) -> Vec<Operand> {

@@ -20,6 +20,6 @@ fn main(inv: Inv) {
             let up = norm_factors[r] * results[r * RESULTS + 32u + inv.thread];
             v = activate(gate) * up;
         }
-        write_a8(inv.thread, v, r * (params.out_features / 32u) + group, inv.thread < 32u);
+        write_a8(inv.thread, v, params.out_features, r, group, inv.thread < 32u);
     }
 }

@@ -25,29 +25,43 @@ pub fn takes(weight: DType) -> bool {
     units(weight).is_some()
 }
 
-/// `weight`, and `load_unit` for a format.
-fn units(weight: DType) -> Option<[&'static str; 2]> {
+/// Whether a layer with so many columns can be taken: rows of activations begin at whole 16 bytes.
+#[must_use]
+pub fn takes_cols(cols: usize) -> bool {
+    cols.is_multiple_of(64)
+}
+
+/// `weight`, where a unit's activations are, and how a unit is loaded.
+fn units(weight: DType) -> Option<[&'static str; 3]> {
     const WORDS: &str = include_str!("units/words.wgsl");
     const VECTORS: &str = include_str!("units/vectors.wgsl");
+    const BLOCK: &str = include_str!("units/block.wgsl");
+    const PAIR: &str = include_str!("units/pair.wgsl");
     Some(match weight {
-        DType::Q4_0 => [WORDS, include_str!("units/q4_0.wgsl")],
-        DType::Q4_1 => [WORDS, include_str!("units/q4_1.wgsl")],
-        DType::Q5_0 => [WORDS, include_str!("units/q5_0.wgsl")],
-        DType::Q5_1 => [WORDS, include_str!("units/q5_1.wgsl")],
-        DType::Q8_0 => [WORDS, include_str!("units/q8_0.wgsl")],
-        DType::Q4_K => [VECTORS, include_str!("units/q4_k.wgsl")],
-        DType::Q5_K => [VECTORS, include_str!("units/q5_k.wgsl")],
-        DType::Q6_K => [WORDS, include_str!("units/q6_k.wgsl")],
+        DType::Q4_0 => [WORDS, BLOCK, include_str!("units/q4_0.wgsl")],
+        DType::Q4_1 => [WORDS, BLOCK, include_str!("units/q4_1.wgsl")],
+        DType::Q5_0 => [WORDS, BLOCK, include_str!("units/q5_0.wgsl")],
+        DType::Q5_1 => [WORDS, BLOCK, include_str!("units/q5_1.wgsl")],
+        DType::Q8_0 => [WORDS, BLOCK, include_str!("units/q8_0.wgsl")],
+        DType::Q4_K => [VECTORS, PAIR, include_str!("units/q4_k.wgsl")],
+        DType::Q5_K => [VECTORS, PAIR, include_str!("units/q5_k.wgsl")],
+        DType::Q6_K => [WORDS, "", include_str!("units/q6_k.wgsl")],
         DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 => return None,
     })
 }
 
 /// Workgroups of many subgroups have more loads in flight; the portable one needs no subgroups.
-fn variants(rows: usize, results: u32, weight: DType, files: &[&'static str]) -> Vec<Variant> {
-    let variant = |name, needs: Tier, wg, team| {
-        let consts = vec![("WG", wg), ("ROWS", rows as u32), ("RESULTS", results)];
+fn variants(rows: usize, results: u32, in_features: usize, weight: DType, files: &[&'static str]) -> Vec<Variant> {
+    // A lane takes two to four units of a row, if there are so many: they are loaded together.
+    let team = match in_features / 32 {
+        0..=24 => 8,
+        25..=64 => 16,
+        _ => 32,
+    };
+    let variant = |name, needs: Tier, wg, file| {
+        let consts = vec![("WG", wg), ("ROWS", rows as u32), ("RESULTS", results), ("TEAM", team), ("AHEAD", 2)];
         let mut all =
-            vec![team, include_str!("units.wgsl"), include_str!("params.wgsl"), include_str!("products.wgsl")];
+            vec![file, include_str!("units.wgsl"), include_str!("params.wgsl"), include_str!("products.wgsl")];
         all.extend(units(weight).into_iter().flatten());
         all.extend(files);
         Variant { name, needs, consts, files: all }

@@ -22,7 +22,7 @@ pub struct Linear {
     pub rows: usize,
     /// Rows of `weight`.
     pub out_features: usize,
-    /// Columns of `x` and `weight`; whole blocks.
+    /// Columns of `x` and `weight`; whole blocks, a multiple of 64.
     pub in_features: usize,
     /// Format of `weight`.
     pub weight: DType,
@@ -49,7 +49,13 @@ impl Kernel for Linear {
         } else {
             [include_str!("norm_none.wgsl"), include_str!("params_3.wgsl")]
         };
-        variants(self.rows, FEATURES as u32, self.weight, &[norm[0], norm[1], include_str!("plain.wgsl")])
+        variants(
+            self.rows,
+            FEATURES as u32,
+            self.in_features,
+            self.weight,
+            &[norm[0], norm[1], include_str!("plain.wgsl")],
+        )
     }
 
     fn operands(&self) -> Vec<Operand> {

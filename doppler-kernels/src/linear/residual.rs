@@ -21,9 +21,9 @@ use crate::{Access, Entry, Kernel, Operand, Variant};
 pub struct LinearResidual {
     /// Rows of `x`.
     pub rows: usize,
-    /// Rows of `weight`; a multiple of 32.
+    /// Rows of `weight`; a multiple of 64.
     pub out_features: usize,
-    /// Columns of `x` and `weight`; whole blocks.
+    /// Columns of `x` and `weight`; whole blocks, a multiple of 64.
     pub in_features: usize,
     /// Format of `weight`.
     pub weight: DType,
@@ -45,7 +45,7 @@ impl Kernel for LinearResidual {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        variants(self.rows, FEATURES as u32, self.weight, &[A8, include_str!("residual.wgsl")])
+        variants(self.rows, FEATURES as u32, self.in_features, self.weight, &[A8, include_str!("residual.wgsl")])
     }
 
     fn operands(&self) -> Vec<Operand> {

@@ -26,7 +26,7 @@ fn main(inv: Inv) {
             h = hidden[at] + params.scale * results[r * RESULTS + inv.thread];
             hidden[at] = h;
         }
-        write_a8(inv.thread, h * norm_weight[feature], r * blocks + group, inv.thread < 32u);
+        write_a8(inv.thread, h * norm_weight[feature], params.out_features, r, group, inv.thread < 32u);
         a8_values[inv.thread] = h * h;
         workgroupBarrier();
         if inv.thread == 0u {

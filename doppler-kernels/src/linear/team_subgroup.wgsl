@@ -1,22 +1,31 @@
-// A team is a subgroup.
+// A team is TEAM consecutive lanes of a subgroup, or all of a smaller one.
 struct Inv {
     @builtin(local_invocation_index) thread: u32,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(subgroup_id) team: u32,
-    @builtin(num_subgroups) teams: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
     @builtin(subgroup_invocation_id) lane: u32,
     @builtin(subgroup_size) lanes: u32,
 }
 
+// This invocation's team, and how many there are.
 fn team(inv: Inv) -> vec2<u32> {
-    return vec2<u32>(inv.team, inv.teams);
+    let lanes = min(TEAM, inv.lanes);
+    let teams = inv.lanes / lanes;
+    return vec2<u32>(inv.subgroup * teams + inv.lane / lanes, inv.subgroups * teams);
 }
 
+// This invocation's place in its team, and how many there are.
 fn lane(inv: Inv) -> vec2<u32> {
-    return vec2<u32>(inv.lane, inv.lanes);
+    let lanes = min(TEAM, inv.lanes);
+    return vec2<u32>(inv.lane % lanes, lanes);
 }
 
 fn team_sum(inv: Inv, v: f32) -> f32 {
-    return subgroupAdd(v);
+    var sum = v;
+    for (var half = min(TEAM, inv.lanes) / 2u; half > 0u; half /= 2u) {
+        sum += subgroupShuffleXor(sum, half);
+    }
+    return sum;
 }

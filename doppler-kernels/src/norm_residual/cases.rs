@@ -16,7 +16,7 @@ fn case(label: &'static str, rows: usize, cols: usize, scale: f32, seed: u64) ->
 
 /// One block, around the workgroup size, real models' widths.
 pub fn edge_cases() -> Vec<Case> {
-    let shapes = [(1, 32), (3, 64), (2, 256), (2, 288), (1, 640), (1, 1152), (2, 2304)];
+    let shapes = [(1, 64), (3, 128), (2, 256), (2, 320), (1, 640), (1, 1152), (2, 2304)];
     shapes.iter().map(|&(rows, cols)| case("edge", rows, cols, 1.0, 1)).collect()
 }
 
@@ -25,6 +25,6 @@ pub fn edge_cases() -> Vec<Case> {
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {
     use proptest::prelude::*;
     (1usize..5, 1usize..40, 0.1f32..2.0, any::<u32>())
-        .prop_map(|(rows, blocks, scale, seed)| case("random", rows, 32 * blocks, scale, u64::from(seed)))
+        .prop_map(|(rows, blocks, scale, seed)| case("random", rows, 64 * blocks, scale, u64::from(seed)))
         .boxed()
 }

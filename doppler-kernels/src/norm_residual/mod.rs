@@ -21,7 +21,7 @@ use crate::{Access, Entry, Kernel, Operand, RmsNorm, Tier, Variant, shared};
 pub struct NormResidual {
     /// Rows.
     pub rows: usize,
-    /// Columns; a multiple of 32.
+    /// Columns; a multiple of 64.
     pub cols: usize,
     /// Added to the mean square.
     pub eps: f32,

@@ -37,7 +37,7 @@ fn main(inv: Inv) {
             h = hidden[start + i] + x[start + i] * factor * weight[i];
             hidden[start + i] = h;
         }
-        write_a8(inv.lane, h * norm_weight[min(i, params.cols - 1u)], (start + i) / 32u, valid);
+        write_a8(inv.lane, h * norm_weight[min(i, params.cols - 1u)], params.cols, row, i / 32u, valid);
         workgroupBarrier();
         a8_values[inv.lane] = h * h;
         workgroupBarrier();

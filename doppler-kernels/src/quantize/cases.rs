@@ -14,7 +14,7 @@ fn case(label: &'static str, rows: usize, cols: usize, largest: f32, seed: u64) 
 
 /// One block, around the workgroup size, real models' widths.
 pub fn edge_cases() -> Vec<Case> {
-    let shapes = [(1, 32), (3, 64), (1, 224), (2, 256), (5, 288), (7, 576), (1, 4096)];
+    let shapes = [(1, 64), (3, 128), (1, 192), (2, 256), (5, 320), (7, 576), (1, 4096)];
     let sizes = [0.01, 1.0, 300.0].into_iter().cycle();
     shapes.iter().zip(sizes).map(|(&(rows, cols), largest)| case("edge", rows, cols, largest, 1)).collect()
 }
@@ -24,6 +24,6 @@ pub fn edge_cases() -> Vec<Case> {
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {
     use proptest::prelude::*;
     (1usize..9, 1usize..40, -3f32..3.0, any::<u32>())
-        .prop_map(|(rows, blocks, log, seed)| case("random", rows, 32 * blocks, 10f32.powf(log), u64::from(seed)))
+        .prop_map(|(rows, blocks, log, seed)| case("random", rows, 64 * blocks, 10f32.powf(log), u64::from(seed)))
         .boxed()
 }

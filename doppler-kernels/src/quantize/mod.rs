@@ -22,7 +22,7 @@ use crate::{Entry, Kernel, Operand, Tier, Variant, shared};
 pub struct Quantize {
     /// Rows of `x`.
     pub rows: usize,
-    /// Columns of `x`; a multiple of 32.
+    /// Columns of `x`; a multiple of 64.
     pub cols: usize,
 }
 
@@ -36,22 +36,25 @@ pub const ENTRY: Entry = Entry {
 
 const WG: u32 = 256;
 
-/// The bytes of `values` as [`DType::A8`]; whole blocks.
-pub(crate) fn blocks(values: &[f32]) -> Vec<u8> {
-    let block = |values: &[f32]| {
-        let largest = values.iter().fold(0f32, |m, v| m.max(v.abs()));
-        let inverse = 127.0 / largest.max(1e-30);
-        let quants: Vec<i8> =
-            values.iter().map(|v| (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8).collect();
-        let sum = |half: &[i8]| half.iter().map(|&q| i16::from(q)).sum::<i16>().to_le_bytes();
-        let mut bytes: Vec<u8> = quants.iter().map(|&q| q as u8).collect();
-        bytes.extend((largest / 127.0).to_le_bytes());
-        bytes.extend(sum(&quants[..16]));
-        bytes.extend(sum(&quants[16..]));
-        bytes.resize(DType::A8.block_bytes(), 0);
-        bytes
+/// The bytes of rows of `cols` values as [`DType::A8`]; whole blocks.
+pub(crate) fn rows(values: &[f32], cols: usize) -> Vec<u8> {
+    let row = |values: &[f32]| {
+        let (mut quants, mut infos) = (Vec::new(), Vec::new());
+        for values in values.chunks_exact(32) {
+            let largest = values.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let inverse = 127.0 / largest.max(1e-30);
+            let block: Vec<i8> =
+                values.iter().map(|v| (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8).collect();
+            let sum = |half: &[i8]| half.iter().map(|&q| i16::from(q)).sum::<i16>().to_le_bytes();
+            quants.extend(block.iter().map(|&q| q as u8));
+            infos.extend((largest / 127.0).to_le_bytes());
+            infos.extend(sum(&block[..16]));
+            infos.extend(sum(&block[16..]));
+        }
+        quants.extend(infos);
+        quants
     };
-    values.chunks_exact(32).flat_map(block).collect()
+    values.chunks_exact(cols).flat_map(row).collect()
 }
 
 /// The sums of squares of blocks of 32.
@@ -109,8 +112,8 @@ mod tests {
         values[0] = -127.0;
         values[1] = 63.5;
         values[31] = 2.0;
-        let bytes = blocks(&values);
-        assert_eq!(bytes.len(), 48);
+        let bytes = rows(&values, 32);
+        assert_eq!(bytes.len(), 40);
         // 63.5 is a tie, which goes to the even 64.
         assert_eq!((bytes[0] as i8, bytes[1], bytes[31]), (-127, 64, 2));
         assert_eq!(bytes[32..36], 1f32.to_le_bytes());

@@ -24,7 +24,8 @@ fn main(
         value = x[at];
     }
     let scaled = value * weight[at % params.cols];
-    write_a8(thread, scaled, at / 32u, valid);
+    let col = at % params.cols;
+    write_a8(thread, scaled, params.cols, at / params.cols, col / 32u, valid);
     a8_values[thread] = value * value;
     workgroupBarrier();
     if valid && (thread & 31u) == 0u {

@@ -1,15 +1,18 @@
-// Writing activations as blocks of 32 int8 (`A8`): 8 words of quants, the scale, the sums of both halves, 2 words of padding.
-// The binding `y: array<u32>` takes them. Contains barriers: call in uniform control flow, with WG a multiple of 32.
+// Writing activations as int8 (`A8`): a row of `cols` elements is cols / 4 words of quants, then for each block of 32 its scale
+// and the sums of both halves. The binding `y: array<u32>` takes them. Contains barriers: call in uniform control flow, with
+// WG a multiple of 32.
 
 var<workgroup> a8_values: array<f32, WG>;
 var<workgroup> a8_sums: array<i32, WG>;
 
-// Every 32 consecutive invocations hold the values of one block; `block` is the invocation's own, written if `valid`.
-fn write_a8(thread: u32, value: f32, block: u32, valid: bool) {
+// Every 32 consecutive invocations hold the values of one block of row `row`; `block` is the invocation's own, written if
+// `valid`.
+fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: bool) {
     a8_values[thread] = value;
     workgroupBarrier();
     let first = thread & ~31u;
     let word = thread & 31u;
+    let start = row * (cols / 32u) * 10u;
     var largest = 0.0;
     if word < 8u {
         for (var i = 0u; i < 32u; i++) {
@@ -24,16 +27,15 @@ fn write_a8(thread: u32, value: f32, block: u32, valid: bool) {
         a8_sums[thread] = quants.x + quants.y + quants.z + quants.w;
         if valid {
             let bytes = vec4<u32>(quants) & vec4<u32>(255u);
-            y[block * 12u + word] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+            y[start + block * 8u + word] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
         }
     }
     workgroupBarrier();
     if valid && word == 0u {
         let low = a8_sums[first] + a8_sums[first + 1u] + a8_sums[first + 2u] + a8_sums[first + 3u];
         let high = a8_sums[first + 4u] + a8_sums[first + 5u] + a8_sums[first + 6u] + a8_sums[first + 7u];
-        y[block * 12u + 8u] = bitcast<u32>(largest / 127.0);
-        y[block * 12u + 9u] = (u32(low) & 65535u) | (u32(high) << 16u);
-        y[block * 12u + 10u] = 0u;
-        y[block * 12u + 11u] = 0u;
+        let info = start + cols / 4u + block * 2u;
+        y[info] = bitcast<u32>(largest / 127.0);
+        y[info + 1u] = (u32(low) & 65535u) | (u32(high) << 16u);
     }
 }

@@ -1,10 +1,15 @@
 // 20 bytes a block of 32: f16 d and m, 16 bytes of nibbles.
-fn load_unit(row: u32, unit: u32) {
+struct Raw {
+    dm: u32,
+    q: vec4<u32>,
+}
+
+fn load_unit(row: u32, unit: u32) -> Raw {
     let at = (row * (params.in_features / 32u) + unit) * 5u;
-    let dm = unpack2x16float(weight[at]);
-    let q = vec4<u32>(weight[at + 1u], weight[at + 2u], weight[at + 3u], weight[at + 4u]);
-    set_halves(unit);
-    first_half.quants = q & NIBBLES;
-    second_half.quants = (q >> vec4<u32>(4u)) & NIBBLES;
-    set_scales(dm.x, dm.y);
+    return Raw(weight[at], vec4<u32>(weight[at + 1u], weight[at + 2u], weight[at + 3u], weight[at + 4u]));
+}
+
+fn unpack_unit(raw: Raw, unit: u32) -> Unit {
+    let dm = unpack2x16float(raw.dm);
+    return Unit(Half(raw.q & NIBBLES, dm.x, dm.y), Half((raw.q >> vec4<u32>(4u)) & NIBBLES, dm.x, dm.y));
 }
