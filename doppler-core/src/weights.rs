@@ -34,9 +34,15 @@ impl Matrix {
     pub fn load(device: &Device, model: &Arc<Model>, name: &str, rows: usize, cols: usize) -> Result<Matrix, Error> {
         let entry = model.tensor(name)?;
         expect_shape(entry, &[rows, cols])?;
-        let dtype = entry.dtype;
+        let dtype = entry.read_dtype();
         let row_bytes = dtype.row_bytes(cols).ok_or_else(|| wrong_shape(entry, &[rows, cols]))?;
-        if entry.row_bytes != row_bytes {
+        if entry.transposed {
+            let (stored, bytes) = (entry.dtype, entry.read_bytes());
+            tracing::warn!(
+                %name, %stored, as_read = %dtype, bytes,
+                "a matrix is stored column by column: it is turned while it is loaded; convert the model again in row layout"
+            );
+        } else if entry.row_bytes != row_bytes {
             return Err(Error::PaddedRows { name: entry.name.clone(), actual: entry.row_bytes, expected: row_bytes });
         }
         let ranges = match device.gpu() {
@@ -102,6 +108,9 @@ fn rows_within(limit: u64, rows: usize, row_bytes: usize) -> Vec<Range<usize>> {
 fn rows_of_spans(model: &Model, entry: &TensorEntry, rows: usize, row_bytes: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut first = 0;
+    if entry.transposed {
+        return std::iter::once(0..rows).collect();
+    }
     for span in model.spans(entry) {
         if span.len() % row_bytes != 0 {
             return std::iter::once(0..rows).collect();
