@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use doppler_core::MemoryPlan;
 use doppler_core::prelude::*;
 use doppler_core::rdrr::convert::{ConvertOptions, convert};
 use doppler_core::rdrr::{Model, dequantize, quantize};
+use doppler_core::{DeviceChoice, DeviceOptions, MemoryPlan};
 use serde_json::{Value, json};
 
 /// A matrix's numbers and those of its transpose.
@@ -86,9 +86,8 @@ fn weights(path: &Path) -> u64 {
     MemoryPlan::new(&Model::open(path).unwrap(), 64, DType::F32, 64, false).weights
 }
 
-fn check(choice: &str) {
-    let options = DeviceOptions { choice: choice.parse().unwrap(), ..DeviceOptions::default() };
-    let device = pollster::block_on(Device::open(&options)).unwrap();
+fn check(options: &DeviceOptions) {
+    let (device, choice) = (pollster::block_on(Device::open(options)).unwrap(), &options.choice);
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama/llama_blocks");
@@ -105,15 +104,15 @@ fn check(choice: &str) {
     });
     let expected = logits(&at("rows"), &device);
     assert!(expected.iter().all(|x| x.is_finite()) && expected.iter().any(|x| *x != expected[0]));
-    assert_eq!(logits(&at("columns"), &device), expected, "{choice}");
-    assert_eq!(logits(&at("original"), &device), expected, "{choice}");
+    assert_eq!(logits(&at("columns"), &device), expected, "{choice:?}");
+    assert_eq!(logits(&at("original"), &device), expected, "{choice:?}");
     assert_eq!(weights(&at("columns")), weights(&at("rows")));
 
     // Two bytes an element.
     let halves = |numbers: &[f32]| -> Vec<u8> { numbers.iter().flat_map(|x| x.to_le_bytes()[2..].to_vec()).collect() };
     rewrite(&source, &at("half_rows"), |m| (halves(&m.numbers), json!({ "dtype": "BF16" })));
     rewrite(&source, &at("half_columns"), |m| (halves(&m.transposed()), json!({ "dtype": "BF16", "layout": "col" })));
-    assert_eq!(logits(&at("half_columns"), &device), logits(&at("half_rows"), &device), "{choice}");
+    assert_eq!(logits(&at("half_columns"), &device), logits(&at("half_rows"), &device), "{choice:?}");
 
     // Blocks along the columns: the numbers that they hold, as f32, and counted so.
     rewrite(&source, &at("packed"), |m| (packed(&m.transposed(), m.rows), json!({ "dtype": "Q4_K", "layout": "col" })));
@@ -122,7 +121,7 @@ fn check(choice: &str) {
         let turned = Matrix { rows: m.cols, cols: m.rows, numbers: held };
         (bytes_of(&turned.transposed()), json!({ "dtype": "F32", "layout": "row" }))
     });
-    assert_eq!(logits(&at("packed"), &device), logits(&at("unpacked"), &device), "{choice}");
+    assert_eq!(logits(&at("packed"), &device), logits(&at("unpacked"), &device), "{choice:?}");
     assert_eq!(weights(&at("packed")), weights(&at("unpacked")));
     assert_ne!(logits(&at("packed"), &device), expected);
 
@@ -132,21 +131,30 @@ fn check(choice: &str) {
     let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     manifest["quantizationInfo"] = json!({ "layout": "col" });
     std::fs::write(&path, manifest.to_string()).unwrap();
-    assert_eq!(logits(&at("all"), &device), logits(&at("packed"), &device), "{choice}");
+    assert_eq!(logits(&at("all"), &device), logits(&at("packed"), &device), "{choice:?}");
+}
+
+fn on(choice: DeviceChoice) -> DeviceOptions {
+    DeviceOptions { choice, ..DeviceOptions::default() }
 }
 
 #[test]
 fn on_the_host() {
-    check("host");
+    check(&on(DeviceChoice::Host));
 }
 
 #[test]
 fn on_the_oracle() {
-    check("oracle");
+    check(&on(DeviceChoice::Oracle));
 }
 
+/// Every adapter, whole matrices and in parts.
 #[test]
 #[cfg(feature = "gpu-tests")]
 fn on_the_gpu() {
-    check("gpu");
+    for adapter in pollster::block_on(Device::adapters()) {
+        let whole = on(DeviceChoice::Named(adapter.name));
+        check(&whole);
+        check(&DeviceOptions { max_binding_bytes: Some(64 << 10), ..whole });
+    }
 }
