@@ -1,5 +1,6 @@
 //! Where recordings run: a GPU, the CPU at speed, or the CPU by the references.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, RwLock};
@@ -280,11 +281,14 @@ impl Device {
                 gpu.upload(&buffer, 0, &piece)?;
                 Storage::Gpu(buffer)
             }
-            Executor::Host => match piece.in_place() {
-                Some(bytes) if bytes.as_ptr().align_offset(4) == 0 => Storage::Mapped(piece),
-                // Kernels read 4-byte words; a foreign file may have put the tensor anywhere.
-                _ => Storage::Host(RwLock::new(host::words(&piece.bytes(0..piece.bytes.len())))),
-            },
+            Executor::Host => {
+                let words = match piece.bytes(0..piece.bytes.len()) {
+                    Cow::Borrowed(bytes) if bytes.as_ptr().align_offset(4) == 0 => None,
+                    // Kernels read 4-byte words; a foreign file may have put the tensor anywhere.
+                    bytes => Some(host::words(&bytes)),
+                };
+                words.map_or(Storage::Mapped(piece), |words| Storage::Host(RwLock::new(words)))
+            }
             Executor::Oracle => {
                 Storage::Oracle(RwLock::new(oracle::numbers(dtype, &piece.bytes(0..piece.bytes.len()))?))
             }

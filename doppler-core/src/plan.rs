@@ -10,7 +10,7 @@ use crate::kv_cache::KvCache;
 /// Bytes by purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// All tensors of the model, as stored.
+    /// All tensors of the model, as stored; those stored transposed as they are read, turned and perhaps unpacked.
     pub weights: u64,
     /// Keys, values and the rotary table at the full context.
     pub kv_cache: u64,
@@ -26,7 +26,7 @@ impl MemoryPlan {
     pub fn new(model: &Model, max_seq_len: usize, kv_dtype: DType, prefill_chunk: usize, gpu: bool) -> MemoryPlan {
         let config: &ModelConfig = model.config();
         let chunk = prefill_chunk.min(max_seq_len);
-        let weights: u64 = model.tensors().iter().map(|tensor| tensor.num_bytes()).sum();
+        let weights: u64 = model.tensors().iter().map(|tensor| tensor.read_bytes()).sum();
         let staging = weights.min(MOST_QUEUED_BYTES) + 4 * config.vocab_size as u64;
         MemoryPlan {
             staging: if gpu { staging } else { 0 },

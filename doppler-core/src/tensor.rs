@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use doppler_rdrr::DType;
-use doppler_rdrr::{Model, TensorEntry};
+use doppler_rdrr::{DType, Model};
 
 use crate::gpu::PooledBuffer;
 
@@ -46,10 +45,18 @@ pub(crate) struct MappedPiece {
 }
 
 impl MappedPiece {
-    /// Borrowed where they lie together in the file, else gathered.
+    /// Borrowed where they lie together in the file as they are wanted, else gathered, or turned (see
+    /// [`Model::read_rows`]).
     pub fn bytes(&self, within: Range<usize>) -> Cow<'_, [u8]> {
         let entry = self.model.tensor(&self.name).expect("the tensor was there when its piece was made");
-        tensor_bytes(&self.model, entry, self.bytes.start + within.start..self.bytes.start + within.end)
+        let range = self.bytes.start + within.start..self.bytes.start + within.end;
+        if !entry.transposed {
+            return self.model.byte_range(entry, range);
+        }
+        let row_bytes = entry.cols() * entry.read_dtype().block_bytes();
+        let first = range.start / row_bytes;
+        let rows = self.model.read_rows(entry, first..range.end.div_ceil(row_bytes));
+        Cow::Owned(rows[range.start - first * row_bytes..][..range.len()].to_vec())
     }
 
     /// The bytes in place.
@@ -59,23 +66,6 @@ impl MappedPiece {
             Cow::Owned(_) => None,
         }
     }
-}
-
-/// Bytes `range` of a tensor: borrowed from the map where they lie together there.
-fn tensor_bytes<'a>(model: &'a Model, entry: &'a TensorEntry, range: Range<usize>) -> Cow<'a, [u8]> {
-    let mut start = 0;
-    let mut gathered = Vec::new();
-    for span in model.spans(entry) {
-        let end = start + span.len();
-        if range.start >= start && range.end <= end {
-            return Cow::Borrowed(&span[range.start - start..range.end - start]);
-        }
-        if range.start < end && range.end > start {
-            gathered.extend_from_slice(&span[range.start.max(start) - start..range.end.min(end) - start]);
-        }
-        start = end;
-    }
-    Cow::Owned(gathered)
 }
 
 impl std::fmt::Debug for Tensor {

@@ -34,7 +34,8 @@ impl Matrix {
     pub fn load(device: &Device, model: &Arc<Model>, name: &str, rows: usize, cols: usize) -> Result<Matrix, Error> {
         let entry = model.tensor(name)?;
         let row_bytes = dense_row_bytes(entry, rows, cols)?;
-        let dtype = entry.dtype;
+        warn_if_turned(entry);
+        let dtype = entry.read_dtype();
         let ranges = match device.gpu() {
             Some(_) => rows_within(device.max_binding_bytes(), rows, row_bytes),
             None => rows_of_spans(model, entry, rows, row_bytes),
@@ -70,7 +71,7 @@ impl Matrix {
         for (name, rows) in names {
             let entry = model.tensor(name)?;
             let row_bytes = dense_row_bytes(entry, *rows, cols)?;
-            dtypes.push(entry.dtype);
+            dtypes.push(entry.read_dtype());
             pieces.push(MappedPiece { model: model.clone(), name: name.as_str().into(), bytes: 0..rows * row_bytes });
         }
         let dtype = dtypes[0];
@@ -83,6 +84,9 @@ impl Matrix {
             let each = |(name, rows): &(String, usize)| Matrix::load(device, model, name, *rows, cols);
             return Ok((names.iter().map(each).collect::<Result<_, _>>()?, None));
         };
+        for (name, _) in names {
+            warn_if_turned(model.tensor(name)?);
+        }
         let alone = |((_, rows), tensor): (&(String, usize), Tensor)| Matrix {
             rows: *rows,
             cols,
@@ -116,11 +120,21 @@ impl Matrix {
 /// Bytes of a row of a matrix `[rows, cols]` without padding.
 fn dense_row_bytes(entry: &TensorEntry, rows: usize, cols: usize) -> Result<usize, Error> {
     expect_shape(entry, &[rows, cols])?;
-    let row_bytes = entry.dtype.row_bytes(cols).ok_or_else(|| wrong_shape(entry, &[rows, cols]))?;
-    if entry.row_bytes == row_bytes {
+    let row_bytes = entry.read_dtype().row_bytes(cols).ok_or_else(|| wrong_shape(entry, &[rows, cols]))?;
+    if entry.transposed || entry.row_bytes == row_bytes {
         Ok(row_bytes)
     } else {
         Err(Error::PaddedRows { name: entry.name.clone(), actual: entry.row_bytes, expected: row_bytes })
+    }
+}
+
+fn warn_if_turned(entry: &TensorEntry) {
+    if entry.transposed {
+        let (name, stored, as_read, bytes) = (&entry.name, entry.dtype, entry.read_dtype(), entry.read_bytes());
+        tracing::warn!(
+            %name, %stored, %as_read, bytes,
+            "a matrix is stored column by column: it is turned while it is loaded; convert the model again in row layout"
+        );
     }
 }
 
@@ -158,6 +172,9 @@ fn rows_within(limit: u64, rows: usize, row_bytes: usize) -> Vec<Range<usize>> {
 fn rows_of_spans(model: &Model, entry: &TensorEntry, rows: usize, row_bytes: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut first = 0;
+    if entry.transposed {
+        return std::iter::once(0..rows).collect();
+    }
     for span in model.spans(entry) {
         if span.len() % row_bytes != 0 {
             return std::iter::once(0..rows).collect();

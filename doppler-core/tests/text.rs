@@ -120,6 +120,53 @@ fn qwen3_gives_hugging_faces_ids() {
     Vocabulary::read(QWEN_3).check();
 }
 
+/// SentencePiece's own ids, for vocabularies as llama.cpp's converter writes them.
+fn check_unigram(gguf: &[u8], cases: &str) {
+    let parts = from_gguf(&Gguf::parse(gguf).unwrap()).unwrap();
+    assert_eq!((parts.eos_token.as_deref(), parts.bos_id), (Some("</s>"), None));
+    let tokenizer = Tokenizer::from_json(&parts.tokenizer_json).unwrap();
+    let told: Value = serde_json::from_str(cases).unwrap();
+    let cases = told["cases"].as_array().unwrap();
+    assert!(cases.len() > 100);
+    for case in cases {
+        let text = case[0].as_str().unwrap();
+        let expected: Vec<u32> = serde_json::from_value(case[1].clone()).unwrap();
+        assert_eq!(tokenizer.encode(text, false).unwrap(), expected, "{text:?}");
+        // These models end every text.
+        assert_eq!(tokenizer.encode(text, true).unwrap(), [expected.as_slice(), &[1]].concat(), "{text:?}");
+        // SentencePiece writes ⁇ for what it does not know, this library nothing.
+        if !expected.contains(&2) {
+            assert_eq!(tokenizer.decode(&expected).unwrap(), case[2].as_str().unwrap(), "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn unigram_gives_sentencepieces_ids() {
+    check_unigram(include_bytes!("fixtures/text/unigram.gguf"), include_str!("fixtures/text/unigram.json"));
+}
+
+#[test]
+fn unigram_with_byte_tokens_and_every_space() {
+    check_unigram(include_bytes!("fixtures/text/unigram_bytes.gguf"), include_str!("fixtures/text/unigram_bytes.json"));
+}
+
+#[test]
+fn unigram_without_a_space_in_front() {
+    check_unigram(include_bytes!("fixtures/text/unigram_bare.gguf"), include_str!("fixtures/text/unigram_bare.json"));
+}
+
+/// Gemma 4 writes spaces as the older ones do, and lists its merges.
+#[test]
+fn listed_merges_over_spaces() {
+    let mut vocabulary = Vocabulary::sentencepiece(&["ab", "▁ab", "▁", "a", "b", "▁▁"], &[("<bos>", 2)], false);
+    vocabulary.model = "gemma4".to_owned();
+    vocabulary.merges = ["a b", "▁ ▁", "▁ ab"].map(str::to_owned).to_vec();
+    let tokenizer = vocabulary.tokenizer();
+    assert_eq!(tokens(&tokenizer, "ab ab  abé"), ["ab", "▁ab", "▁▁", "ab", "<0xC3>", "<0xA9>"]);
+    assert_eq!(tokenizer.decode(&tokenizer.encode(" ab abé", false).unwrap()).unwrap(), " ab abé");
+}
+
 /// Gemma's runs of spaces are the user's own tokens. llama.cpp's converter writes them as spaces and gives them the worst
 /// score; they are found among the other merges all the same, the best of them.
 #[test]

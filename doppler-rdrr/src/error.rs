@@ -226,7 +226,7 @@ pub enum Error {
     },
     /// A tokenizer kind that cannot be turned into a tokenizer.json.
     #[error(
-        "tokenizer kind `{found}` is not supported, only `gpt2` and `llama` are; use the model's Hugging Face folder"
+        "tokenizer kind `{found}` is not supported, only `gpt2`, `llama`, `gemma4` and `t5` are; use the model's Hugging Face folder"
     )]
     UnknownTokenizer {
         /// `tokenizer.ggml.model` as found.
@@ -269,6 +269,14 @@ pub enum Error {
         index: usize,
         /// The rule as found.
         merge: String,
+    },
+    /// A table of character replacements that cannot be followed.
+    #[error("`{key}` {what}; the tokenizer is corrupt, fetch the file again")]
+    Charsmap {
+        /// The table.
+        key: String,
+        /// What is wrong with it.
+        what: &'static str,
     },
     /// A token id beyond the vocabulary.
     #[error("`{key}` is {id}, but there are only {tokens} tokens; the tokenizer is corrupt, fetch the file again")]

@@ -14,6 +14,14 @@
 //! # Ok::<(), doppler_rdrr::Error>(())
 //! ```
 //!
+//! # Layouts
+//!
+//! Matrices are written row by row, `layout` row. Those that a file holds transposed (`layout` column or col, or for packed
+//! ones without a layout of their own `quantizationInfo.layout`) are read too: [`Model::read_rows`] turns them. Their `shape`
+//! is that of the matrix, unless `originalShape` gives it and `shape` is that of the transpose. F32, F16 and BF16 keep
+//! their bits. Packed blocks run along a column then and cannot be turned as they are: they come out as F32, exactly, in
+//! the memory that [`TensorEntry::read_bytes`] tells.
+//!
 //! # Fields of the manifest
 //!
 //! Every field is kept as it is; these are the ones that are written, and understood when read. `null` (or `false`, or a
@@ -32,7 +40,7 @@
 //! | `inference.chatTemplate` | `template`: Jinja text, of this project |
 //! | `tokenizer` | `type` bundled, `file`, `bosToken`, `eosToken`, `bosTokenId`, `eosTokens`, `addBosToken` |
 //! | `shards` | `filename`, `size`, `hash` or `blake3` by the manifest's `hashAlgorithm`, `offset` |
-//! | `tensors` or `tensorsFile` | `shape`, `dtype`, `shard` with `offset` and `size`, or `spans`; `layout` row; `role` and `group` are written and not needed |
+//! | `tensors` or `tensorsFile` | `shape`, `dtype`, `shard` with `offset` and `size`, or `spans`; `role` and `group` are written and not needed; `layout` row, or column when read |
 
 mod blocks;
 mod config;
@@ -42,6 +50,7 @@ mod error;
 pub mod families;
 mod inference;
 mod json;
+mod layout;
 mod manifest;
 mod quantize;
 mod reader;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::json::{Object, brief, parse_object};
+use crate::layout::Defaults;
 use crate::shard::{self, HashAlgorithm, Shard, check_filename};
 use crate::tensor::{self, TensorEntry};
 use crate::{Error, ModelConfig, inference};
@@ -155,7 +156,7 @@ impl Manifest {
                 return Err(Error::TensorCount { expected, actual: map.len() as u64 });
             }
         }
-        tensor::parse_map(map, &self.shards)
+        tensor::parse_map(map, &self.shards, Defaults::read(root)?)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Read as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -13,7 +14,7 @@ use memmap2::Mmap;
 use crate::json::MAX_JSON_BYTES;
 use crate::manifest::Manifest;
 use crate::tensor::{self, TensorEntry};
-use crate::{Error, ModelConfig, shard, writer};
+use crate::{Error, ModelConfig, layout, shard, writer};
 
 const MANIFEST: &str = "manifest.json";
 
@@ -122,7 +123,7 @@ impl Model {
         Err(Error::UnexpectedShape { tensor: name.to_owned(), expected, actual })
     }
 
-    /// The tensor's bytes, piece by piece, straight from the memory map.
+    /// The tensor's stored bytes, piece by piece, straight from the memory map.
     ///
     /// # Panics
     /// Never for an entry of this model; an entry of another one may reach beyond its shards.
@@ -130,7 +131,7 @@ impl Model {
         entry.spans.iter().map(|span| self.piece(span.shard, span.offset, span.size))
     }
 
-    /// The tensor's bytes in one piece: borrowed where they lie together, copied where they do not.
+    /// The tensor's stored bytes in one piece: borrowed where they lie together, copied where they do not.
     ///
     /// # Panics
     /// Never for an entry of this model; an entry of another one may reach beyond its shards.
@@ -143,6 +144,38 @@ impl Model {
         match entry.spans.first() {
             Some(first) if joined => Cow::Borrowed(self.piece(first.shard, first.offset, entry.num_bytes())),
             _ => Cow::Owned(self.spans(entry).collect::<Vec<_>>().concat()),
+        }
+    }
+
+    /// Some stored bytes of the tensor: borrowed where they lie together, copied where they do not.
+    ///
+    /// # Panics
+    /// Never for an entry of this model; an entry of another one may reach beyond its shards.
+    #[must_use]
+    pub fn byte_range<'a>(&'a self, entry: &'a TensorEntry, range: Range<usize>) -> Cow<'a, [u8]> {
+        let mut start = 0;
+        let mut gathered = Vec::new();
+        for span in self.spans(entry) {
+            let within = range.start.saturating_sub(start)..range.end.saturating_sub(start).min(span.len());
+            if within.len() == range.len() {
+                return Cow::Borrowed(span.get(within).unwrap_or_default());
+            }
+            gathered.extend_from_slice(span.get(within).unwrap_or_default());
+            start += span.len();
+        }
+        Cow::Owned(gathered)
+    }
+
+    /// Some rows of the tensor in its [`TensorEntry::read_dtype`]: stored bytes where rows are stored, else turned.
+    ///
+    /// # Panics
+    /// Never for rows of an entry of this model.
+    #[must_use]
+    pub fn read_rows<'a>(&'a self, entry: &'a TensorEntry, rows: Range<usize>) -> Cow<'a, [u8]> {
+        if entry.transposed {
+            Cow::Owned(layout::rows(self, entry, rows))
+        } else {
+            self.byte_range(entry, rows.start * entry.row_bytes..rows.end * entry.row_bytes)
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use crate::json::{Object, brief, whole};
+use crate::layout::{self, Defaults};
 use crate::shard::Shard;
 use crate::{DType, Error};
 
@@ -24,7 +25,7 @@ pub struct Span {
     pub size: u64,
 }
 
-/// One tensor of a model: a matrix of rows, packed along the last dimension.
+/// One tensor of a model: a matrix of rows, packed along the last dimension of what is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TensorEntry {
@@ -32,9 +33,11 @@ pub struct TensorEntry {
     pub name: String,
     /// How its elements are stored.
     pub dtype: DType,
-    /// Outermost dimension first; empty for a scalar.
+    /// Outermost dimension first; empty for a scalar. Of the matrix itself, also where its transpose is stored.
     pub shape: Vec<usize>,
-    /// Stored bytes of one row. More than [`DType::row_bytes`] gives where a foreign writer padded rows to whole blocks.
+    /// Whether the file holds the transpose (`layout` column): its rows are this matrix's columns.
+    pub transposed: bool,
+    /// Stored bytes of one stored row. More than [`DType::row_bytes`] gives where a foreign writer padded rows to whole blocks.
     pub row_bytes: usize,
     /// Where the bytes lie, in order.
     pub spans: Vec<Span>,
@@ -61,6 +64,24 @@ impl TensorEntry {
         self.spans.iter().map(|span| span.size).sum()
     }
 
+    /// How its elements are stored once its rows are read: as they are, but f32 where packed blocks run across the rows
+    /// (a transposed matrix) and must be unpacked.
+    #[must_use]
+    pub fn read_dtype(&self) -> DType {
+        if self.transposed && self.dtype.block_len() > 1 { DType::F32 } else { self.dtype }
+    }
+
+    /// Bytes of all rows once read: those stored, but for a transposed matrix, which is turned and perhaps unpacked.
+    #[must_use]
+    pub fn read_bytes(&self) -> u64 {
+        if self.transposed {
+            // No overflow: the number of elements was checked to be below 2^48.
+            self.shape.iter().map(|dim| *dim as u64).product::<u64>() * self.read_dtype().block_bytes() as u64
+        } else {
+            self.num_bytes()
+        }
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let mut entry = Map::new();
         if let [span] = self.spans.as_slice() {
@@ -75,15 +96,19 @@ impl TensorEntry {
         entry.insert("dtype".into(), self.dtype.name().into());
         entry.insert("role".into(), self.role.clone().into());
         entry.insert("group".into(), group(&self.name).into());
-        if self.dtype.block_len() > 1 {
-            entry.insert("layout".into(), "row".into());
+        if self.transposed || self.dtype.block_len() > 1 {
+            entry.insert("layout".into(), if self.transposed { "column" } else { "row" }.into());
         }
         Value::Object(entry)
     }
 }
 
 /// Reads a tensor map (the manifest's, or that of tensors.json); every span lies inside its shard, none overlap.
-pub(crate) fn parse_map(map: &Map<String, Value>, shards: &[Shard]) -> Result<Vec<TensorEntry>, Error> {
+pub(crate) fn parse_map(
+    map: &Map<String, Value>,
+    shards: &[Shard],
+    defaults: Defaults,
+) -> Result<Vec<TensorEntry>, Error> {
     if map.len() > MAX_TENSORS {
         return Err(Error::TooLarge {
             what: "the number of tensors".to_owned(),
@@ -91,12 +116,13 @@ pub(crate) fn parse_map(map: &Map<String, Value>, shards: &[Shard]) -> Result<Ve
             limit: MAX_TENSORS as u64,
         });
     }
-    let entries = map.iter().map(|(name, value)| parse_entry(name, value, shards)).collect::<Result<Vec<_>, _>>()?;
+    let entry = |(name, value): (&String, &Value)| parse_entry(name, value, shards, defaults);
+    let entries = map.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
     check_overlaps(&entries)?;
     Ok(entries)
 }
 
-fn parse_entry(name: &str, value: &Value, shards: &[Shard]) -> Result<TensorEntry, Error> {
+fn parse_entry(name: &str, value: &Value, shards: &[Shard], defaults: Defaults) -> Result<TensorEntry, Error> {
     check_name(name)?;
     let at = format!("tensors.{name}");
     let Some(map) = value.as_object() else {
@@ -108,16 +134,33 @@ fn parse_entry(name: &str, value: &Value, shards: &[Shard]) -> Result<TensorEntr
     let dtype: DType = dtype_name
         .parse()
         .map_err(|_| Error::TensorDType { tensor: name.to_owned(), dtype: dtype_name.chars().take(60).collect() })?;
-    let shape = parse_shape(name, dtype, object)?;
+    let mut shape = parse_shape(name, dtype, object, "shape")?;
+    let transposed = layout::is_transposed(object, dtype, shape.len(), defaults)?;
+    if transposed && let Some(original) = object.maybe("originalShape") {
+        // `shape` is then that of the transpose, else that of the matrix.
+        shape.reverse();
+        if parse_shape(name, dtype, object, "originalShape")? != shape {
+            return Err(object.invalid("originalShape", "the shape backwards, as the layout is column", original));
+        }
+    }
+    let mut stored_shape = shape.clone();
+    if transposed {
+        stored_shape.reverse();
+    }
     let size = object.whole("size")?;
-    let row_bytes = stored_row_bytes(name, dtype, &shape, size, &at)?;
+    let row_bytes = stored_row_bytes(name, dtype, &stored_shape, size, &at)?;
     let spans = parse_spans(name, object, size, shards)?;
     let stored: u64 = spans.iter().map(|span| span.size).sum();
     if stored != size {
         return Err(Error::TensorSize { tensor: name.to_owned(), dtype, shape, expected: size, actual: stored });
     }
     let role = object.maybe_string("role")?.map(str::to_owned);
-    Ok(TensorEntry { name: name.to_owned(), dtype, shape, row_bytes, spans, role })
+    let entry = TensorEntry { name: name.to_owned(), dtype, shape, transposed, row_bytes, spans, role };
+    if usize::try_from(entry.read_bytes()).is_err() {
+        let shape = entry.shape.iter().map(|dim| *dim as u64).collect();
+        return Err(Error::TensorShape { tensor: entry.name, dtype, shape });
+    }
+    Ok(entry)
 }
 
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
@@ -133,9 +176,6 @@ fn check_storage(object: Object<'_>) -> Result<(), Error> {
     let unsupported = |name: &str, value: &Value, what| {
         Err(Error::UnsupportedField { field: object.path(name), found: brief(value), what })
     };
-    if let Some(layout) = object.maybe("layout").filter(|layout| layout.as_str() != Some("row")) {
-        return unsupported("layout", layout, "weights stored in another order than row by row are");
-    }
     if let Some(transform) = object.maybe("sourceTransform") {
         return unsupported("sourceTransform", transform, "weights that must be transformed when read are");
     }
@@ -150,9 +190,9 @@ fn check_storage(object: Object<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn parse_shape(name: &str, dtype: DType, object: Object<'_>) -> Result<Vec<usize>, Error> {
-    let list = object.list("shape")?;
-    let dims = list.iter().map(|dim| whole(dim).ok_or_else(|| object.invalid("shape", "a list of whole numbers", dim)));
+fn parse_shape(name: &str, dtype: DType, object: Object<'_>, field: &str) -> Result<Vec<usize>, Error> {
+    let list = object.list(field)?;
+    let dims = list.iter().map(|dim| whole(dim).ok_or_else(|| object.invalid(field, "a list of whole numbers", dim)));
     let dims = dims.collect::<Result<Vec<u64>, Error>>()?;
     checked_shape(&dims).ok_or_else(|| Error::TensorShape {
         tensor: name.to_owned(),

@@ -126,7 +126,7 @@ impl Writer {
         self.written = 0;
         let role = Some(tensor::role(name, shape).to_owned());
         let (name, shape) = (name.to_owned(), shape.to_vec());
-        self.tensors.push(TensorEntry { name, dtype, shape, row_bytes, spans, role });
+        self.tensors.push(TensorEntry { name, dtype, shape, transposed: false, row_bytes, spans, role });
         Ok(())
     }
 

@@ -245,6 +245,40 @@ fn sentencepiece_tables() {
 const F32_ENTRY: &str = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
 
 #[test]
+fn unigram_tokenizers() {
+    let read = |change: fn(&mut GgufFile)| {
+        read_tokenizer(|f| {
+            f.put("tokenizer.ggml.model", value::string("t5"));
+            change(f);
+        })
+    };
+    assert!(read(|_| {}).is_ok());
+    let none = read(|f| f.cut("tokenizer.ggml.scores"));
+    assert!(matches!(none, Err(Error::MissingKey { key }) if key == "tokenizer.ggml.scores"));
+    for score in [f32::NAN, f32::INFINITY] {
+        let error = read_tokenizer(|f| {
+            f.put("tokenizer.ggml.model", value::string("t5"));
+            f.put("tokenizer.ggml.scores", value::f32s(&[score; 273]));
+        });
+        assert!(matches!(error, Err(Error::KeyType { key, .. }) if key == "tokenizer.ggml.scores"));
+    }
+    let unknown = read(|f| {
+        f.cut("tokenizer.ggml.unknown_token_id");
+        f.put("tokenizer.ggml.token_type", value::i32s(&[1; 273]));
+    });
+    assert!(matches!(unknown, Err(Error::MissingKey { key }) if key == "tokenizer.ggml.unknown_token_id"));
+    let no_end = read(|f| f.cut("tokenizer.ggml.eos_token_id"));
+    assert!(matches!(no_end, Err(Error::MissingKey { key }) if key == "tokenizer.ggml.eos_token_id"));
+    const MAP: &str = "tokenizer.ggml.precompiled_charsmap";
+    let numbers = read(|f| f.put(MAP, value::i32s(&[1])));
+    assert!(matches!(numbers, Err(Error::KeyType { key, .. }) if key == MAP));
+    let corrupt = read(|f| f.put(MAP, value::array(0, 5, &[8, 0, 0, 0, 1])));
+    assert!(matches!(&corrupt, Err(Error::Charsmap { key, .. }) if key == MAP), "{corrupt:?}");
+    let long = read(|f| f.put(MAP, value::array(0, (2 << 20) + 1, &vec![0; (2 << 20) + 1])));
+    assert!(matches!(long, Err(Error::TooLarge { .. })));
+}
+
+#[test]
 fn bad_safetensors() {
     let parse = |header: &str, data: usize| safetensors::parse("f", &build::with_header(header, &vec![0; data]));
     assert_eq!(parse(F32_ENTRY, 8).unwrap().len(), 1);

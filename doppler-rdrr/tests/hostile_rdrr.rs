@@ -166,7 +166,24 @@ fn tensors() {
     assert_error!(of("a", "offset", u64::MAX.into()), SpanBounds, "`a`");
     assert_error!(of("c", "offset", 769.into()), SpanBounds, "`c`");
     assert_error!(of("b", "offset", 127.into()), Overlap, "`a`");
-    assert_error!(of("b", "layout", "col".into()), UnsupportedField, "tensors.b.layout");
+    assert_error!(of("b", "layout", "diagonal".into()), InvalidField, "tensors.b.layout");
+    assert_error!(of("b", "layout", 1.into()), InvalidField, "row or column");
+    // Two rows of 256 are one padded block for each of the 256 columns, not two blocks.
+    assert_error!(of("b", "layout", "col".into()), UnsupportedField, "straddle rows");
+    let column = |name: &'static str, fields: Value| {
+        changed(move |m| {
+            m["tensors"][name]["layout"] = "column".into();
+            fields.as_object().unwrap().iter().for_each(|(key, value)| m["tensors"][name][key] = value.clone());
+        })
+    };
+    assert_error!(column("a", json!({ "shape": [4, 9] })), TensorSize, "`a`");
+    assert_error!(column("a", json!({ "shape": [2, 2, 8] })), UnsupportedField, "tensors.a.layout");
+    assert_error!(column("a", json!({ "originalShape": [4, 8] })), InvalidField, "tensors.a.originalShape");
+    assert_error!(column("a", json!({ "originalShape": [8, 0] })), TensorShape, "`a`");
+    assert_error!(column("a", json!({ "originalShape": "8x4" })), InvalidField, "tensors.a.originalShape");
+    assert_error!(column("a", json!({ "shape": [1_u64 << 40, 1 << 30] })), TensorShape, "`a`");
+    assert_error!(changed(|m| m["quantizationInfo"] = json!({ "layout": 7 })), InvalidField, "quantizationInfo.layout");
+    assert_error!(changed(|m| m["defaultWeightLayout"] = "column".into()), UnsupportedField, "defaultWeightLayout");
     assert_error!(of("b", "sourceTransform", json!({})), UnsupportedField, "tensors.b.sourceTransform");
     assert_error!(of("b", "storage", json!({ "packing": "w4a16" })), UnsupportedField, "tensors.b.storage");
     assert_error!(of("b", "shape", json!([4, 128])), UnsupportedField, "straddle rows");

@@ -1,4 +1,6 @@
-//! What the examples share: finding a model with a progress bar, opening a device, peak memory.
+//! What the examples share: finding a model with a progress bar, opening a device, streaming an answer, peak memory.
+
+mod answer;
 
 pub mod synthetic;
 
@@ -9,8 +11,11 @@ use anyhow::Result;
 use clap::Args;
 use doppler_core::models::{Progress, locate};
 use doppler_core::prelude::*;
-use doppler_core::{DeviceReport, catalog};
+use doppler_core::{DeviceReport, MemoryPlan, catalog};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+pub use answer::{Answer, say};
 
 /// Which model, and where it runs.
 #[derive(Args, Debug, Clone)]
@@ -95,18 +100,18 @@ impl ModelArgs {
         {
             eprintln!("{terms}");
         }
-        let bar = progress_bar("");
-        let path = locate(&self.model, None, |progress| match progress {
-            Progress::Fetch(p) => {
-                bar.set_message(format!("{} from {}", p.phase.name(), p.source));
-                show(&bar, p.bytes, p.total);
-            }
-            Progress::Convert { bytes, total } => {
-                bar.set_message("converting");
-                show(&bar, bytes, total);
-            }
+        let path = with_bar("", |bar| {
+            locate(&self.model, None, |progress| match progress {
+                Progress::Fetch(p) => {
+                    bar.set_message(format!("{} from {}", p.phase.name(), p.source));
+                    show(bar, p.bytes, p.total);
+                }
+                Progress::Convert { bytes, total } => {
+                    bar.set_message("converting");
+                    show(bar, bytes, total);
+                }
+            })
         });
-        bar.finish_and_clear();
         Ok(path?)
     }
 }
@@ -122,9 +127,16 @@ pub fn end(result: Result<()>) -> ExitCode {
     }
 }
 
+/// Shows a bar on stderr while `work` runs; [`show`] moves it.
+pub fn with_bar<T>(label: &str, work: impl FnOnce(&ProgressBar) -> T) -> T {
+    let bar = progress_bar(label);
+    let done = work(&bar);
+    bar.finish_and_clear();
+    done
+}
+
 /// A bar on stderr that counts bytes.
-#[must_use]
-pub fn progress_bar(label: &str) -> ProgressBar {
+fn progress_bar(label: &str) -> ProgressBar {
     let bar = ProgressBar::no_length();
     if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}") {
         bar.set_style(style.progress_chars("=> "));
@@ -137,6 +149,31 @@ pub fn progress_bar(label: &str) -> ProgressBar {
 pub fn show(bar: &ProgressBar, done: u64, total: u64) {
     bar.set_length(total);
     bar.set_position(done);
+}
+
+/// The memory that a model takes on a GPU with a cache of f16, by purpose.
+#[must_use]
+pub fn memory_plan(model: &Model, context: usize) -> Value {
+    let plan = MemoryPlan::new(model, context, DType::F16, 512, true);
+    json!({
+        "context": context, "weights": plan.weights, "kv_cache_f16": plan.kv_cache, "activations": plan.scratch,
+        "gpu_transfers": plan.staging, "total": plan.total(),
+    })
+}
+
+/// Prints the fields of an object in two columns, those of objects in it as `name.field`.
+pub fn print_fields(object: &Value) {
+    for (name, value) in object.as_object().into_iter().flatten() {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(field, v)| println!("{:<28} {v}", format!("{name}.{field}")));
+            }
+            Value::Array(items) if items.iter().all(Value::is_object) => {
+                items.iter().for_each(|item| println!("{name:<28} {item}"));
+            }
+            value => println!("{name:<28} {value}"),
+        }
+    }
 }
 
 /// The most memory that this process ever had resident, where the system tells (Linux).

@@ -48,9 +48,7 @@ REFUSED = {
     # Old files that do not say how they split a text.
     "ggml-vocab-aquila": "no `tokenizer.ggml.pre`",
     "ggml-vocab-gpt-neox": "no `tokenizer.ggml.pre`",
-    "ggml-vocab-gemma-4": "tokenizer kind `gemma4`",
     "ggml-vocab-bert-bge": "tokenizer kind `bert`",
-    "ggml-vocab-nomic-bert-moe": "tokenizer kind `t5`",
 }
 
 # Where we render and Python's types refuse: an absent list of tools iterated over, or an unrolled generator.

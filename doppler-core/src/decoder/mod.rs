@@ -129,7 +129,7 @@ impl Decoder {
             let weight = |which: &str, rows| (part(which, "_proj.weight"), rows);
             let (q, k, v) = (weight("q", c.q_dim()), weight("k", c.kv_dim()), weight("v", c.kv_dim()));
             // Mixes of formats often give values a better one than queries and keys.
-            let apart = model.tensor(&v.0)?.dtype != model.tensor(&k.0)?.dtype;
+            let apart = model.tensor(&v.0)?.read_dtype() != model.tensor(&k.0)?.read_dtype();
             let together = if apart { vec![q, k] } else { vec![q, k, v.clone()] };
             let (mut attention, qkv) = matrices(&together, c.hidden_size)?;
             if apart {

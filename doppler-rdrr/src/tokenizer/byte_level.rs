@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::pre::PreTokenizer;
-use super::{Bpe, Parts, Vocabulary, array, string, strings};
+use super::{Bpe, Model, Parts, Vocabulary, array, string, strings};
 use crate::Error;
 use crate::convert::gguf::{Gguf, ValueType};
 
@@ -11,8 +11,21 @@ use crate::convert::gguf::{Gguf, ValueType};
 pub(super) fn parts<'a>(gguf: &Gguf<'a>, vocabulary: &'a Vocabulary<'a>) -> Result<(Parts<'a>, bool), Error> {
     let name = string(gguf, "tokenizer.ggml.pre")?;
     let pre = PreTokenizer::named(name).ok_or_else(|| Error::UnknownPreTokenizer { found: name.to_owned() })?;
+    let merges = merges(gguf, vocabulary)?;
+    let parts = Parts {
+        normalizer: if pre.nfc { json!({ "type": "NFC" }) } else { Json::Null },
+        pre_tokenizer: pre.to_json(),
+        decoder: json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true }),
+        model: Model::Bpe(Bpe { ignore_merges: pre.ignore_merges, ..Bpe::new(vocabulary, merges) }),
+        swallows: |_, _| false,
+    };
+    Ok((parts, pre.adds_bos))
+}
+
+/// The file's merges, each of which joins two tokens into a third.
+pub(super) fn merges<'a>(gguf: &Gguf<'a>, vocabulary: &Vocabulary<'_>) -> Result<Vec<(&'a str, &'a str)>, Error> {
     let list = array(gguf, "tokenizer.ggml.merges", "an array of strings", |items| items == ValueType::String)?;
-    let merges = strings(list)
+    strings(list)
         .enumerate()
         .map(|(index, merge)| {
             let wrong = || Error::TokenizerMerge { index, merge: merge.chars().take(80).collect() };
@@ -20,15 +33,7 @@ pub(super) fn parts<'a>(gguf: &Gguf<'a>, vocabulary: &'a Vocabulary<'a>) -> Resu
             let known = vocabulary.has(left) && vocabulary.has(right) && vocabulary.has(&[left, right].concat());
             if known { Ok((left, right)) } else { Err(wrong()) }
         })
-        .collect::<Result<Vec<_>, Error>>()?;
-    let parts = Parts {
-        normalizer: if pre.nfc { json!({ "type": "NFC" }) } else { Json::Null },
-        pre_tokenizer: pre.to_json(),
-        decoder: json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true }),
-        model: Bpe { ignore_merges: pre.ignore_merges, ..Bpe::new(vocabulary, merges) },
-        swallows: |_, _| false,
-    };
-    Ok((parts, pre.adds_bos))
+        .collect()
 }
 
 /// Two tokens with a space between them; a token may itself begin with a space.

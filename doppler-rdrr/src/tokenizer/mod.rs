@@ -2,8 +2,11 @@
 //! reads the result.
 
 mod byte_level;
+mod charsmap;
 mod pre;
 mod sentencepiece;
+mod spaced_bpe;
+mod unigram;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,8 +21,20 @@ use crate::convert::gguf::{Array, Gguf, Value, ValueType, string, wrong_type};
 const MAX_TOKENS: usize = 1 << 21;
 
 /// Texts of control tokens that end an answer. Files name one of them, models emit the others too.
-const END_TEXTS: &[&str] =
-    &["</s>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>"];
+const END_TEXTS: &[&str] = &[
+    "</s>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<turn|>",
+];
+
+const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
+const SCORES: &str = "tokenizer.ggml.scores";
 
 /// What a model's text files are made of.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -50,7 +65,7 @@ enum Kind {
     Byte,
 }
 
-/// The tables that both tokenizer kinds share.
+/// The tables that all tokenizer kinds share.
 struct Vocabulary<'a> {
     tokens: Vec<Cow<'a, str>>,
     kinds: Vec<Kind>,
@@ -64,18 +79,20 @@ struct Vocabulary<'a> {
 pub fn from_gguf(gguf: &Gguf<'_>) -> Result<TextParts, Error> {
     let kind = string(gguf, "tokenizer.ggml.model")?;
     let vocabulary = match kind {
-        "gpt2" => Vocabulary::read(gguf, |text, _| Cow::Borrowed(text))?,
-        "llama" => Vocabulary::read(gguf, sentencepiece::text_of)?,
+        "gpt2" | "t5" => Vocabulary::read(gguf, |text, _| Cow::Borrowed(text))?,
+        "llama" | "gemma4" => Vocabulary::read(gguf, sentencepiece::text_of)?,
         _ => return Err(Error::UnknownTokenizer { found: kind.to_owned() }),
     };
     let bos_id = vocabulary.id(gguf, "tokenizer.ggml.bos_token_id")?;
     let eos_ids = vocabulary.eos_ids(gguf)?;
     let (parts, adds_bos) = match kind {
         "gpt2" => byte_level::parts(gguf, &vocabulary)?,
+        "gemma4" => (spaced_bpe::parts(gguf, &vocabulary)?, true),
+        "t5" => (unigram::parts(gguf, &vocabulary)?, false),
         _ => sentencepiece::parts(gguf, &vocabulary)?,
     };
     let bos = flag(gguf, "tokenizer.ggml.add_bos_token", adds_bos)?.then_some("tokenizer.ggml.bos_token_id");
-    let eos = flag(gguf, "tokenizer.ggml.add_eos_token", false)?.then_some("tokenizer.ggml.eos_token_id");
+    let eos = flag(gguf, "tokenizer.ggml.add_eos_token", kind == "t5")?.then_some("tokenizer.ggml.eos_token_id");
     let template = |key: Option<&str>| match key {
         None => Ok(None),
         Some(key) => match vocabulary.id(gguf, key)? {
@@ -119,7 +136,7 @@ struct File<'a> {
     pre_tokenizer: Json,
     post_processor: Json,
     decoder: Json,
-    model: Bpe<'a>,
+    model: Model<'a>,
 }
 
 /// The parts of a `tokenizer.json` in which the kinds differ.
@@ -127,9 +144,17 @@ struct Parts<'a> {
     normalizer: Json,
     pre_tokenizer: Json,
     decoder: Json,
-    model: Bpe<'a>,
+    model: Model<'a>,
     /// Which of the tokens that are found first take the white space behind them along.
     swallows: fn(&str, Kind) -> bool,
+}
+
+/// What cuts a text into tokens.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Model<'a> {
+    Bpe(Bpe<'a>),
+    Unigram(unigram::Unigram<'a>),
 }
 
 /// Byte-pair encoding.
@@ -209,6 +234,17 @@ impl<'a> Vocabulary<'a> {
     fn is_control(&self, text: &str) -> bool {
         let kind = self.ids.get(text).and_then(|id| self.kinds.get(*id as usize));
         kind == Some(&Kind::Control)
+    }
+
+    /// Whether it has a token for every byte.
+    fn has_all_bytes(&self) -> bool {
+        (0..=u8::MAX).all(|byte| self.has(&format!("<0x{byte:02X}>")))
+    }
+
+    /// The token for what no other stands for.
+    fn unknown(&self, gguf: &Gguf<'_>) -> Result<Option<u32>, Error> {
+        let first = || self.entries().find(|(_, _, kind)| *kind == Kind::Unknown).map(|(id, _, _)| id);
+        Ok(self.id(gguf, UNKNOWN)?.or_else(first))
     }
 
     fn entries(&self) -> impl Iterator<Item = (u32, &str, Kind)> + '_ {
@@ -318,6 +354,12 @@ fn kinds(gguf: &Gguf<'_>, tokens: usize) -> Result<Vec<Kind>, Error> {
         })
     };
     numbers.iter().map(kind).collect()
+}
+
+fn scores(gguf: &Gguf<'_>, tokens: usize) -> Result<Vec<f32>, Error> {
+    let list = array(gguf, SCORES, "an array of 32-bit floats", |items| items == ValueType::F32)?;
+    check_length(SCORES, list.len(), tokens)?;
+    Ok(list.iter().map(|value| if let Value::F32(score) = value { score } else { 0.0 }).collect())
 }
 
 fn check_length(key: &str, actual: usize, expected: usize) -> Result<(), Error> {

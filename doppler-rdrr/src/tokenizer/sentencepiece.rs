@@ -6,9 +6,9 @@ use std::cmp::Ordering;
 
 use serde_json::{Value as Json, json};
 
-use super::{Bpe, Kind, Parts, Vocabulary, array, check_length, flag};
+use super::{Bpe, Kind, Model, Parts, Vocabulary, flag, scores};
 use crate::Error;
-use crate::convert::gguf::{Gguf, Value, ValueType};
+use crate::convert::gguf::Gguf;
 
 /// Longer tokens are never the result of a merge: it bounds the search for their halves.
 const MAX_MERGED_BYTES: usize = 256;
@@ -16,7 +16,7 @@ const MAX_MERGED_BYTES: usize = 256;
 const MAX_MERGES: usize = 1 << 23;
 
 /// How SentencePiece writes a space.
-const SPACE: &str = "\u{2581}";
+pub(super) const SPACE: &str = "\u{2581}";
 
 /// Where a space is put before a text that has none.
 enum SpacePrefix {
@@ -36,41 +36,39 @@ pub(super) fn text_of(text: &str, kind: Kind) -> Cow<'_, str> {
 
 /// The parts of the file, and whether such models begin a sequence with BOS by default: they do.
 pub(super) fn parts<'a>(gguf: &Gguf<'_>, vocabulary: &'a Vocabulary<'a>) -> Result<(Parts<'a>, bool), Error> {
-    const SCORES: &str = "tokenizer.ggml.scores";
-    let list = array(gguf, SCORES, "an array of 32-bit floats", |items| items == ValueType::F32)?;
-    check_length(SCORES, list.len(), vocabulary.tokens.len())?;
-    let scores: Vec<f32> = list.iter().map(|value| if let Value::F32(score) = value { score } else { 0.0 }).collect();
-    let byte_fallback = (0..=u8::MAX).all(|byte| vocabulary.has(&format!("<0x{byte:02X}>")));
-    let unknown = match vocabulary.id(gguf, "tokenizer.ggml.unknown_token_id")? {
-        Some(id) => Some(vocabulary.text(id)),
-        None => vocabulary.entries().find(|(_, _, kind)| *kind == Kind::Unknown).map(|(_, text, _)| text),
-    };
+    let scores = scores(gguf, vocabulary.tokens.len())?;
+    let unknown = vocabulary.unknown(gguf)?.map(|id| vocabulary.text(id));
     let prefix = match flag(gguf, "tokenizer.ggml.add_space_prefix", true)? {
         false => SpacePrefix::Never,
         true if vocabulary.is_control("[INST]") => SpacePrefix::Beginning,
         true => SpacePrefix::EveryStretch,
     };
     let (normalizer, pre_tokenizer) = spaces(&prefix);
+    // The file does not say which tokens take the white space behind them along. Of this kind only Phi-3's do, which
+    // are known by their names.
+    let is_phi = vocabulary.is_control("<|assistant|>") && vocabulary.is_control("<|end|>");
+    let (byte_fallback, merges) = (vocabulary.has_all_bytes(), merges(vocabulary, &scores)?);
+    let parts = Parts {
+        normalizer,
+        pre_tokenizer,
+        decoder: decoder(u32::from(!matches!(prefix, SpacePrefix::Never))),
+        model: Model::Bpe(Bpe { unk_token: unknown, fuse_unk: true, byte_fallback, ..Bpe::new(vocabulary, merges) }),
+        swallows: if is_phi { phi_swallows } else { |_, _| false },
+    };
+    Ok((parts, true))
+}
+
+/// `▁` and byte tokens back to text, without so many of the spaces before it.
+pub(super) fn decoder(leading: u32) -> Json {
     let mut decoders = vec![
         json!({ "type": "Replace", "pattern": { "String": SPACE }, "content": " " }),
         json!({ "type": "ByteFallback" }),
         json!({ "type": "Fuse" }),
     ];
-    if !matches!(prefix, SpacePrefix::Never) {
-        decoders.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
+    if leading > 0 {
+        decoders.push(json!({ "type": "Strip", "content": " ", "start": leading, "stop": 0 }));
     }
-    // The file does not say which tokens take the white space behind them along. Of this kind only Phi-3's do, which
-    // are known by their names.
-    let is_phi = vocabulary.is_control("<|assistant|>") && vocabulary.is_control("<|end|>");
-    let merges = merges(vocabulary, &scores)?;
-    let parts = Parts {
-        normalizer,
-        pre_tokenizer,
-        decoder: json!({ "type": "Sequence", "decoders": decoders }),
-        model: Bpe { unk_token: unknown, fuse_unk: true, byte_fallback, ..Bpe::new(vocabulary, merges) },
-        swallows: if is_phi { phi_swallows } else { |_, _| false },
-    };
-    Ok((parts, true))
+    json!({ "type": "Sequence", "decoders": decoders })
 }
 
 fn phi_swallows(text: &str, kind: Kind) -> bool {

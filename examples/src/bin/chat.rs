@@ -1,7 +1,6 @@
 //! A conversation of many turns. Ctrl-C stops the answer and keeps the session; at the prompt, it ends it.
 
-use std::io::{BufRead, Write};
-use std::pin::pin;
+use std::io::BufRead;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Result;
 use clap::Parser;
 use doppler_core::prelude::*;
-use examples::{ModelArgs, SamplingArgs, end};
-use futures_util::StreamExt;
+use examples::{Answer, ModelArgs, SamplingArgs, end, say};
 
 /// Talks with a model by its own chat template.
 #[derive(Parser)]
@@ -47,8 +45,7 @@ async fn run(args: Args) -> Result<()> {
     let mut messages: Vec<Message> = args.system.iter().map(|text| Message::new("system", text)).collect();
     let mut lines = std::io::stdin().lock().lines();
     loop {
-        print!("> ");
-        std::io::stdout().flush()?;
+        say("> ")?;
         let Some(line) = lines.next().transpose()? else {
             println!();
             return Ok(());
@@ -62,25 +59,13 @@ async fn run(args: Args) -> Result<()> {
         let options = GenerateOptions { max_tokens, sampler, ..GenerateOptions::default() };
         stop.store(false, Ordering::SeqCst);
         answering.store(true, Ordering::SeqCst);
-        let mut answer = String::new();
-        {
-            // What the cache shares with the new prompt is kept: only the new turn is computed.
-            let mut pieces = pin!(generate(&mut pipeline, &tokenizer, &prompt, options));
-            while !stop.load(Ordering::SeqCst)
-                && let Some(piece) = pieces.next().await
-            {
-                match piece {
-                    Ok(piece) => {
-                        print!("{}", piece.text);
-                        std::io::stdout().flush()?;
-                        answer.push_str(&piece.text);
-                    }
-                    Err(error) => eprintln!("{error}"),
-                }
-            }
+        let mut answer = Answer::default();
+        let each = |text: &str| say(text).map(|()| !stop.load(Ordering::SeqCst));
+        if let Err(error) = answer.stream(&mut pipeline, &tokenizer, &prompt, options, each).await {
+            eprintln!("{error:#}");
         }
         answering.store(false, Ordering::SeqCst);
         println!();
-        messages.push(Message::new("assistant", answer));
+        messages.push(Message::new("assistant", answer.text));
     }
 }

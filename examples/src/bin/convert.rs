@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use doppler_core::rdrr::DType;
 use doppler_core::rdrr::convert::{ConvertOptions, convert};
-use examples::{end, progress_bar, show};
+use examples::{end, show, with_bar};
 
 /// Converts IN, a GGUF file or a Hugging Face folder, to the RDRR folder OUT. Nothing is left behind on failure.
 #[derive(Parser)]
@@ -28,19 +28,18 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
-    let bar = progress_bar("converting");
     let options = ConvertOptions { quantize: args.quantize, ..ConvertOptions::default() };
     let mut types = BTreeMap::new();
     let mut last = String::new();
-    let converted = convert(&args.input, &args.out, &options, |p| {
-        show(&bar, p.bytes_done, p.bytes_total);
-        if last != p.tensor {
-            *types.entry((p.from, p.to)).or_insert(0) += 1;
-            p.tensor.clone_into(&mut last);
-        }
-    });
-    bar.finish_and_clear();
-    let manifest = converted?;
+    let manifest = with_bar("converting", |bar| {
+        convert(&args.input, &args.out, &options, |p| {
+            show(bar, p.bytes_done, p.bytes_total);
+            if last != p.tensor {
+                *types.entry((p.from, p.to)).or_insert(0) += 1;
+                p.tensor.clone_into(&mut last);
+            }
+        })
+    })?;
     let (megabytes, seconds) = (manifest.total_size() as f64 / 1e6, started.elapsed().as_secs_f64());
     let (out, shards) = (args.out.display(), manifest.shards().len());
     println!("{out}: {megabytes:.1} MB in {shards} shards, {seconds:.2} s ({:.0} MB/s)", megabytes / seconds);

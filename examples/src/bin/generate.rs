@@ -1,15 +1,12 @@
 //! One prompt, streamed: the SDK in a hundred lines.
 
-use std::io::Write;
-use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
 use doppler_core::prelude::*;
-use examples::{ModelArgs, SamplingArgs, end, peak_resident_bytes};
-use futures_util::StreamExt;
+use examples::{Answer, ModelArgs, SamplingArgs, end, peak_resident_bytes, say};
 use serde_json::{Value, json};
 
 /// Continues PROMPT, or answers it by the model's chat template.
@@ -56,54 +53,33 @@ async fn run(args: Args) -> Result<()> {
 
     let (sampler, max_tokens, ignore_eos) = (args.sampling.sampler(), args.max_tokens, args.ignore_eos);
     let options = GenerateOptions { max_tokens, sampler, ignore_eos, ..GenerateOptions::default() };
-    let (mut ids, mut text, mut finish_reason) = (Vec::new(), String::new(), None);
-    let (begun, mut first) = (Instant::now(), Duration::ZERO);
-    {
-        let mut pieces = pin!(generate(&mut pipeline, &tokenizer, &prompt, options));
-        while let Some(piece) = pieces.next().await {
-            let piece = piece?;
-            if ids.is_empty() {
-                first = begun.elapsed();
-            }
-            ids.push(piece.id);
-            text.push_str(&piece.text);
-            finish_reason = piece.finish_reason.map(FinishReason::name);
-            if !args.json {
-                print!("{}", piece.text);
-                std::io::stdout().flush()?;
-            }
-        }
-    }
-    let decode = begun.elapsed() - first;
-    let device = pipeline.device();
+    let mut answer = Answer::default();
+    let each = |text: &str| if args.json { Ok(true) } else { say(text).map(|()| true) };
+    answer.stream(&mut pipeline, &tokenizer, &prompt, options, each).await?;
+
+    let (device, total) = (pipeline.device(), started.elapsed());
     let peak = peak_resident_bytes().unwrap_or(0).max(device.peak_gpu_bytes());
-    // Nothing was computed when no token was asked for.
-    let prefill_tok_s = if ids.is_empty() { 0.0 } else { prompt.len() as f64 / first.as_secs_f64() };
-    let decode_tok_s = ids.len().saturating_sub(1) as f64 / decode.as_secs_f64().max(1e-9);
+    let (prefill_tok_s, decode_tok_s) = (answer.prefill_tok_s(prompt.len()), answer.decode_tok_s());
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let (load, first_token, decode, total) = (ms(load), ms(answer.first_token), ms(answer.decode), ms(total));
     if args.json {
         let report = device.report();
         let object = json!({
             "model": pipeline.model().manifest().model_id(), "adapter": report.adapter, "executor": report.executor,
-            "kernel_variants": device.kernel_variants(), "prompt_ids": prompt, "token_ids": ids, "text": text,
-            "finish_reason": finish_reason, "top_logits": top_logits,
-            "timings_ms": { "load": ms(load), "first_token": ms(first), "decode": ms(decode), "total": ms(started.elapsed()) },
+            "kernel_variants": device.kernel_variants(), "prompt_ids": prompt, "token_ids": answer.ids,
+            "text": answer.text, "finish_reason": answer.finish_reason.map(FinishReason::name), "top_logits": top_logits,
+            "timings_ms": { "load": load, "first_token": first_token, "decode": decode, "total": total },
             "prefill_tok_s": prefill_tok_s, "decode_tok_s": decode_tok_s,
             "peak_memory_bytes": peak, "peak_gpu_bytes": device.peak_gpu_bytes(),
         });
         println!("{object}");
-    } else {
-        println!();
-        top_logits.iter().for_each(|pair| eprintln!("logit {pair}"));
-        eprintln!(
-            "load {:.0} ms, first token {:.0} ms, prefill {prefill_tok_s:.1} tok/s ({} tokens), decode {decode_tok_s:.1} tok/s ({} tokens), peak memory {:.0} MB",
-            ms(load),
-            ms(first),
-            prompt.len(),
-            ids.len(),
-            peak as f64 / 1e6,
-        );
+        return Ok(());
     }
+    println!();
+    top_logits.iter().for_each(|pair| eprintln!("logit {pair}"));
+    let (prompt, tokens, peak) = (prompt.len(), answer.ids.len(), peak as f64 / 1e6);
+    eprint!("load {load:.0} ms, first token {first_token:.0} ms, prefill {prefill_tok_s:.1} tok/s ({prompt} tokens), ");
+    eprintln!("decode {decode_tok_s:.1} tok/s ({tokens} tokens), peak memory {peak:.0} MB");
     Ok(())
 }
 

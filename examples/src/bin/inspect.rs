@@ -1,16 +1,15 @@
 //! What is in a model: configuration, tensors, shards, and the memory that it needs.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use doppler_core::MemoryPlan;
 use doppler_core::prelude::*;
-use doppler_core::rdrr::ModelConfig;
 use doppler_core::rdrr::convert::Source;
-use examples::{end, progress_bar, show};
+use doppler_core::rdrr::{ModelConfig, Shard};
+use examples::{end, memory_plan, print_fields, show, with_bar};
 use serde_json::{Value, json};
 
 /// Shows an RDRR folder, a .gguf file or a Hugging Face folder: whether it runs, and if not, what is missing.
@@ -39,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let shown = if args.path.join("manifest.json").is_file() { rdrr(args) } else { source(args, &args.path) };
+    let shown = if args.path.join("manifest.json").is_file() { rdrr(args) } else { source(args) };
     if let (Err(error), true) = (&shown, args.json) {
         println!("{}", json!({ "runs": false, "missing": format!("{error:#}") }));
     }
@@ -50,73 +49,51 @@ fn rdrr(args: &Args) -> Result<()> {
     let model = Model::open(&args.path)?;
     model.check_tensors()?;
     if args.verify {
-        let bar = progress_bar("verifying");
-        let verified = model.verify(|done, total| show(&bar, done, total));
-        bar.finish_and_clear();
-        verified?;
+        with_bar("verifying", |bar| model.verify(|done, total| show(bar, done, total)))?;
     }
     let manifest = model.manifest();
     let context = args.context.unwrap_or(model.config().max_position_embeddings.min(4096));
-    let plan = MemoryPlan::new(&model, context, DType::F16, 512, true);
-    let shards: Vec<Value> = manifest
-        .shards()
-        .iter()
-        .map(|s| json!({ "filename": s.filename, "size": s.size, "digest": s.digest.to_string() }))
-        .collect();
-    let memory = json!({
-        "context": context, "weights": plan.weights, "kv_cache_f16": plan.kv_cache, "activations": plan.scratch, "gpu_transfers": plan.staging, "total": plan.total(),
+    let shard = |s: &Shard| json!({ "filename": s.filename, "size": s.size, "digest": s.digest.to_string() });
+    let shards: Vec<Value> = manifest.shards().iter().map(shard).collect();
+    let extra = json!({
+        "model": manifest.model_id(), "format": "RDRR", "runs": true, "shards": shards, "verified": args.verify,
+        "matrices_stored_by_column": model.tensors().iter().filter(|t| t.transposed).count(),
+        "memory_bytes": memory_plan(&model, context),
     });
-    let extra = json!({ "model": manifest.model_id(), "format": "RDRR", "runs": true, "shards": shards, "memory_bytes": memory, "verified": args.verify });
     let rows = model.tensors().iter().map(|t| (t.name.clone(), t.dtype, t.shape.clone(), t.num_bytes())).collect();
     print(args, model.config(), rows, extra)
 }
 
-fn source(args: &Args, path: &Path) -> Result<()> {
-    anyhow::ensure!(!args.verify, "only an RDRR folder has digests to verify; convert {} first", path.display());
-    let source = Source::open(path)?;
+fn source(args: &Args) -> Result<()> {
+    anyhow::ensure!(!args.verify, "only an RDRR folder has digests to verify; convert {} first", args.path.display());
+    let source = Source::open(&args.path)?;
     let rows = source.weights().iter().map(|w| (w.name.clone(), w.dtype, w.shape.clone(), w.num_bytes())).collect();
-    print(
-        args,
-        source.config(),
-        rows,
-        json!({ "format": source.format(), "runs": true, "note": "it is converted on the way" }),
-    )
+    let extra = json!({ "format": source.format(), "runs": true, "note": "it is converted on the way" });
+    print(args, source.config(), rows, extra)
 }
 
 fn print(args: &Args, config: &ModelConfig, rows: Vec<Row>, mut extra: Value) -> Result<()> {
-    let mut types: BTreeMap<DType, (usize, u64)> = BTreeMap::new();
-    for (_, dtype, _, bytes) in &rows {
-        let entry = types.entry(*dtype).or_default();
-        *entry = (entry.0 + 1, entry.1 + bytes);
-    }
     let config = serde_json::to_value(config)?;
     if args.json {
+        let tensor = |(name, dtype, shape, bytes): &Row| json!({ "name": name, "dtype": dtype.name(), "shape": shape, "bytes": bytes });
         extra["config"] = config;
-        extra["tensors"] =
-            rows.iter().map(|(name, dtype, shape, bytes)| json!({ "name": name, "dtype": dtype.name(), "shape": shape, "bytes": bytes })).collect();
+        extra["tensors"] = rows.iter().map(tensor).collect();
         println!("{extra}");
         return Ok(());
     }
-    for object in [&extra, &config] {
-        for (name, value) in object.as_object().into_iter().flatten() {
-            match value {
-                Value::Array(items) if name == "shards" => items.iter().for_each(|s| println!("{name:<28} {s}")),
-                Value::Object(fields) => {
-                    fields.iter().for_each(|(field, v)| println!("{:<28} {v}", format!("{name}.{field}")))
-                }
-                value => println!("{name:<28} {value}"),
-            }
-        }
+    [&extra, &config].into_iter().for_each(print_fields);
+    let mut types: BTreeMap<DType, (usize, u64)> = BTreeMap::new();
+    for (_, dtype, _, bytes) in &rows {
+        let (tensors, total) = types.entry(*dtype).or_default();
+        (*tensors, *total) = (*tensors + 1, *total + bytes);
     }
     println!("\n{:<6} {:>8} {:>12}", "dtype", "tensors", "MB");
-    for (dtype, (count, bytes)) in types {
-        println!("{dtype:<6} {count:>8} {:>12.2}", bytes as f64 / 1e6);
-    }
+    types.iter().for_each(|(dtype, (n, bytes))| println!("{dtype:<6} {n:>8} {:>12.2}", *bytes as f64 / 1e6));
     if args.tensors {
         println!("\n{:<52} {:<6} {:<16} {:>12}", "tensor", "dtype", "shape", "bytes");
-        rows.iter().for_each(|(name, dtype, shape, bytes)| {
-            println!("{name:<52} {dtype:<6} {:<16} {bytes:>12}", format!("{shape:?}"))
-        });
+        for (name, dtype, shape, bytes) in rows {
+            println!("{name:<52} {dtype:<6} {:<16} {bytes:>12}", format!("{shape:?}"));
+        }
     }
     Ok(())
 }
