@@ -87,7 +87,7 @@ pub(crate) fn load_vector(
     let mut values = vec![0.0; len];
     dequantize(entry.dtype, &model.bytes(entry), &mut values)?;
     values.iter_mut().for_each(|value| *value = change(*value));
-    let tensor = device.alloc(name, &[len], DType::F32)?;
+    let tensor = device.alloc_once(name, &[len], DType::F32)?;
     device.write(&tensor, bytemuck::cast_slice(&values))?;
     Ok(tensor)
 }

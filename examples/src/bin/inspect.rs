@@ -56,7 +56,9 @@ fn rdrr(args: &Args) -> Result<()> {
         verified?;
     }
     let manifest = model.manifest();
-    let context = args.context.unwrap_or(model.config().max_position_embeddings.min(4096));
+    let allowed = model.config().max_position_embeddings;
+    let context = args.context.unwrap_or(allowed.min(4096));
+    anyhow::ensure!((1..=allowed).contains(&context), doppler_core::Error::MaxSeqLen { asked: context, allowed });
     let plan = MemoryPlan::new(&model, context, DType::F16, 512, true);
     let shards: Vec<Value> = manifest
         .shards()
@@ -64,7 +66,7 @@ fn rdrr(args: &Args) -> Result<()> {
         .map(|s| json!({ "filename": s.filename, "size": s.size, "digest": s.digest.to_string() }))
         .collect();
     let memory = json!({
-        "context": context, "weights": plan.weights, "kv_cache_f16": plan.kv_cache, "activations": plan.scratch, "gpu_transfers": plan.staging, "total": plan.total(),
+        "context": context, "weights": plan.weights, "kv_cache_f16": plan.kv_cache, "kv_growth": plan.kv_growth, "activations": plan.scratch, "gpu_transfers": plan.staging, "total": plan.total(),
     });
     let extra = json!({ "model": manifest.model_id(), "format": "RDRR", "runs": true, "shards": shards, "memory_bytes": memory, "verified": args.verify });
     let rows = model.tensors().iter().map(|t| (t.name.clone(), t.dtype, t.shape.clone(), t.num_bytes())).collect();
