@@ -73,7 +73,7 @@ pub struct Piece {
 }
 
 /// Generates after `prompt`, the ids of the whole text so far. What the pipeline's cache shares with its beginning is
-/// kept, the rest is computed.
+/// kept, the rest is computed. A prompt that fills the context exactly still gets one token.
 ///
 /// The stream ends after the piece with a `finish_reason`, or after an error. Dropping it cancels: the pipeline then
 /// holds the tokens that were handed out.
@@ -84,6 +84,7 @@ pub fn generate<'a, P: Pipeline>(
     options: GenerateOptions,
 ) -> impl Stream<Item = Result<Piece, Error>> + use<'a, P> {
     let generation = Generation {
+        tokenizer,
         text: Detokenizer::new(tokenizer),
         stop: StopMatcher::new(&options.stop),
         prompt: prompt.to_vec(),
@@ -106,6 +107,7 @@ pub fn generate<'a, P: Pipeline>(
 struct Generation<'a, P> {
     pipeline: &'a mut P,
     options: GenerateOptions,
+    tokenizer: &'a Tokenizer,
     text: Detokenizer<'a>,
     stop: StopMatcher,
     prompt: Vec<u32>,
@@ -121,6 +123,7 @@ impl<P: Pipeline> Generation<'_, P> {
         let greedy = self.options.sampler.is_greedy();
         let logits = if self.count == 0 {
             self.options.sampler.validate()?;
+            self.continue_text()?;
             Some(self.prefill().await?)
         } else if let Some(id) = self.drawn.take() {
             Some(self.pipeline.forward(&[id], 1).await?)
@@ -128,7 +131,8 @@ impl<P: Pipeline> Generation<'_, P> {
             None
         };
         let id = match logits {
-            Some(logits) if !greedy => {
+            // The pipeline cannot append to a full context; a last token can be drawn all the same.
+            Some(logits) if !greedy || self.room() == 0 => {
                 let id = self.draw(logits)?;
                 self.drawn = Some(id);
                 id
@@ -137,6 +141,21 @@ impl<P: Pipeline> Generation<'_, P> {
         };
         self.count += 1;
         self.piece(id)
+    }
+
+    /// The answer goes on in the middle of the prompt's text. After a special token, where turns begin, it is a text of
+    /// its own.
+    fn continue_text(&mut self) -> Result<(), Error> {
+        if self.prompt.last().is_some_and(|id| !self.tokenizer.is_special(*id)) {
+            self.text = Detokenizer::after(self.tokenizer, &self.prompt)?;
+        }
+        Ok(())
+    }
+
+    /// Positions that the context has left, the drawn token counted.
+    fn room(&self) -> usize {
+        let used = self.pipeline.tokens().len() + usize::from(self.drawn.is_some());
+        self.pipeline.max_seq_len().saturating_sub(used)
     }
 
     /// Computes what the cache does not hold of the prompt; at least its last token, for the logits.
@@ -164,14 +183,13 @@ impl<P: Pipeline> Generation<'_, P> {
             let new = self.text.push(id)?;
             text = self.stop.push(&new);
         }
-        let room = self.pipeline.max_seq_len() - self.pipeline.tokens().len() - usize::from(self.drawn.is_some());
         let finish_reason = if ends {
             Some(FinishReason::Eos)
         } else if stops || self.stop.stopped() {
             Some(FinishReason::Stop)
         } else if self.count >= self.options.max_tokens {
             Some(FinishReason::Length)
-        } else if room == 0 {
+        } else if self.room() == 0 {
             Some(FinishReason::Context)
         } else {
             None
@@ -332,6 +350,40 @@ mod tests {
         let long = "x".repeat(100);
         let (text, _, reason) = run(&mut Scripted::new(&long), GenerateOptions::default());
         assert_eq!((text.len(), reason), (62, Some(FinishReason::Context)));
+    }
+
+    #[test]
+    fn a_prompt_that_fills_the_context_gets_one_token() {
+        for sampler in [Sampler::greedy(), Sampler::new(1).temperature(0.8)] {
+            let (mut pipeline, tokenizer) = (Scripted::new("ab"), bytes_tokenizer());
+            pipeline.prompt_len = 64;
+            let options = GenerateOptions { sampler, ..Default::default() };
+            let stream = generate(&mut pipeline, &tokenizer, &[1; 64], options);
+            let pieces: Vec<Piece> = pollster::block_on(stream.map(Result::unwrap).collect());
+            let expected = Piece { id: 97, text: "a".to_owned(), finish_reason: Some(FinishReason::Context) };
+            assert_eq!(pieces, [expected]);
+        }
+    }
+
+    #[test]
+    fn an_answer_keeps_the_space_before_its_first_word() {
+        let json = serde_json::json!({
+            "version": "1.0",
+            "added_tokens": [{ "id": 256, "content": "<eos>", "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false }],
+            "normalizer": { "type": "Replace", "pattern": { "String": " " }, "content": "▁" },
+            "decoder": { "type": "Sequence", "decoders": [
+                { "type": "Replace", "pattern": { "String": "▁" }, "content": " " },
+                { "type": "Strip", "content": " ", "start": 1, "stop": 0 },
+            ] },
+            "model": { "type": "BPE", "vocab": { "▁a": 97, "b": 98 }, "merges": [] },
+        });
+        let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+        for (prompt, expected) in [([98, 98], " a"), ([98, 256], "a")] {
+            let mut pipeline = Scripted::new("a");
+            let stream = generate(&mut pipeline, &tokenizer, &prompt, GenerateOptions::default());
+            let text: String = pollster::block_on(stream.map(|piece| piece.unwrap().text).collect());
+            assert_eq!(text, expected);
+        }
     }
 
     #[test]

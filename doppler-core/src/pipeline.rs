@@ -10,6 +10,7 @@ use crate::chat_template::{ChatOptions, ChatTemplate, Message};
 use crate::decoder::{Decoder, Forward, Inputs};
 use crate::device::Pending;
 use crate::kv_cache::KvCache;
+use crate::text::Tokenizer;
 use crate::{Device, Error, MemoryPlan, Tensor};
 
 /// Decode steps submitted before their tokens are known: the GPU never waits for the CPU to look.
@@ -37,7 +38,8 @@ pub trait Pipeline {
     /// The likeliest next token, appended. Steps may run ahead of it; [`Pipeline::rewind`] drops the surplus.
     ///
     /// # Errors
-    /// [`Error::NoLogits`] when there are no tokens, [`Error::ContextFull`], and what the device reports.
+    /// [`Error::NoLogits`] when there are no tokens, [`Error::ContextFull`], [`Error::NanLogits`], and what the device
+    /// reports.
     async fn greedy(&mut self) -> Result<u32, Error>;
 
     /// Forgets everything from `position` on.
@@ -102,7 +104,8 @@ impl PipelineBuilder {
         self
     }
 
-    /// Bytes that weights, cache and activations may take together.
+    /// Bytes that weights, cache and activations may take together, by the plan: a model that would take more is not
+    /// loaded. [`DeviceOptions::memory_budget`](crate::DeviceOptions::memory_budget) bounds each allocation.
     #[must_use]
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = Some(bytes);
@@ -115,6 +118,7 @@ impl PipelineBuilder {
     /// A model that cannot be opened, or a context that it does not allow.
     pub fn plan(&self) -> Result<MemoryPlan, Error> {
         let model = Model::open(&self.path)?;
+        model.check_tensors()?;
         Ok(self.plan_for(&model, self.context(model.config())?))
     }
 
@@ -142,6 +146,8 @@ impl PipelineBuilder {
     /// As [`PipelineBuilder::build`].
     pub async fn build_with_progress(self, progress: impl FnMut(u64, u64)) -> Result<DecoderPipeline, Error> {
         let model = Arc::new(Model::open(&self.path)?);
+        // Sizes that tensors of the file have are sizes that can be planned with.
+        model.check_tensors()?;
         let config = model.config();
         if !matches!(self.kv_dtype, DType::F16 | DType::F32) {
             return Err(Error::KvDType { dtype: self.kv_dtype });
@@ -225,7 +231,26 @@ impl DecoderPipeline {
         self.plan
     }
 
-    /// The prompt of a conversation by the model's own chat template, ready for `Tokenizer::encode(…, false)`.
+    /// The ids of a conversation by the model's own chat template. Messages are text and nothing else: one that contains
+    /// a token by which the template marks turns could speak for somebody else, and is refused. To allow it, encode
+    /// what [`DecoderPipeline::chat`] gives.
+    ///
+    /// # Errors
+    /// [`Error::ControlToken`], and as [`DecoderPipeline::chat`] and [`Tokenizer::encode`].
+    pub fn prompt(&self, tokenizer: &Tokenizer, messages: &[Message]) -> Result<Vec<u32>, Error> {
+        for Message { role, content } in messages {
+            if let Some(token) = tokenizer.special_token_in(content)? {
+                return Err(Error::ControlToken { role: role.clone(), token });
+            }
+        }
+        tokenizer.encode(&self.chat(messages)?, false)
+    }
+
+    /// The prompt of a conversation by the model's own chat template, ready for `Tokenizer::encode(…, false)`. Special
+    /// tokens that stand in a message control the model then; [`DecoderPipeline::prompt`] refuses them.
+    ///
+    /// The template is a program that comes with the model. Its time and output are bounded, its memory is not: one that
+    /// doubles a text in a loop can end the process. Take models from where you would take programs.
     ///
     /// # Errors
     /// A model without a template, and a template that fails.
@@ -246,10 +271,10 @@ impl DecoderPipeline {
             return Err(Error::ContextFull { wanted: positions, max_seq_len, allowed });
         }
         if positions > self.cache.capacity {
-            let used = self.computed;
-            self.cache = self.cache.grown(&self.device, &self.decoder.config, positions, used, self.max_seq_len)?;
             // Recorded for the old capacity.
             self.decode = None;
+            let used = self.computed;
+            self.cache = self.cache.grown(&self.device, &self.decoder.config, positions, used, self.max_seq_len)?;
         }
         Ok(())
     }
@@ -376,9 +401,8 @@ impl Pipeline for DecoderPipeline {
         }
         let bytes = self.ahead.pop_front().ok_or(Error::NoLogits)?.bytes().await?;
         let id: u32 = bytemuck::pod_read_unaligned(&bytes);
-        if id as usize >= self.config().vocab_size {
-            // The kernel answers so when a logit is NaN.
-            return Err(Error::TokenOutOfRange { id, vocab_size: self.config().vocab_size });
+        if id == NAN {
+            return Err(Error::NanLogits);
         }
         self.tokens.push(id);
         Ok(id)
@@ -395,8 +419,14 @@ impl Pipeline for DecoderPipeline {
     }
 }
 
+/// What stands for the likeliest token when a logit is NaN: the kernel's answer, and [`argmax`]'s.
+const NAN: u32 = u32::MAX;
+
 /// The index of the largest value; the lowest wins ties.
-pub(crate) fn argmax(values: &[f32]) -> u32 {
+fn argmax(values: &[f32]) -> u32 {
+    if values.iter().any(|value| value.is_nan()) {
+        return NAN;
+    }
     let best =
         values.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, &v)| if v > best.1 { (i, v) } else { best });
     best.0 as u32

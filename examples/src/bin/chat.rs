@@ -12,7 +12,7 @@ use doppler_core::prelude::*;
 use examples::{ModelArgs, SamplingArgs, end};
 use futures_util::StreamExt;
 
-/// Talks with a model by its own chat template.
+/// Talks with a model by its own chat template. `/reset` begins a new conversation.
 #[derive(Parser)]
 struct Args {
     #[command(flatten)]
@@ -44,7 +44,8 @@ async fn run(args: Args) -> Result<()> {
             stop.store(true, Ordering::SeqCst);
         })?;
     }
-    let mut messages: Vec<Message> = args.system.iter().map(|text| Message::new("system", text)).collect();
+    let system: Vec<Message> = args.system.iter().map(|text| Message::new("system", text)).collect();
+    let mut messages = system.clone();
     let mut lines = std::io::stdin().lock().lines();
     loop {
         print!("> ");
@@ -53,34 +54,54 @@ async fn run(args: Args) -> Result<()> {
             println!();
             return Ok(());
         };
-        if line.trim().is_empty() {
+        match line.trim() {
+            "" => continue,
+            "/reset" => messages.clone_from(&system),
+            _ => messages.push(Message::user(line)),
+        }
+        if messages.len() == system.len() {
             continue;
         }
-        messages.push(Message::user(line));
-        let prompt = tokenizer.encode(&pipeline.chat(&messages)?, false)?;
-        let (max_tokens, sampler) = (args.max_tokens, args.sampling.sampler());
-        let options = GenerateOptions { max_tokens, sampler, ..GenerateOptions::default() };
         stop.store(false, Ordering::SeqCst);
         answering.store(true, Ordering::SeqCst);
-        let mut answer = String::new();
-        {
-            // What the cache shares with the new prompt is kept: only the new turn is computed.
-            let mut pieces = pin!(generate(&mut pipeline, &tokenizer, &prompt, options));
-            while !stop.load(Ordering::SeqCst)
-                && let Some(piece) = pieces.next().await
-            {
-                match piece {
-                    Ok(piece) => {
-                        print!("{}", piece.text);
-                        std::io::stdout().flush()?;
-                        answer.push_str(&piece.text);
-                    }
-                    Err(error) => eprintln!("{error}"),
-                }
+        let answered = answer(&mut pipeline, &tokenizer, &messages, &args, &stop).await;
+        answering.store(false, Ordering::SeqCst);
+        match answered {
+            Ok(text) => messages.push(Message::new("assistant", text)),
+            Err(error) => {
+                // The turn that got no answer must not stand in the way of the next.
+                messages.pop();
+                eprintln!("error: {error:#}; the message is forgotten, /reset forgets all");
             }
         }
-        answering.store(false, Ordering::SeqCst);
-        println!();
-        messages.push(Message::new("assistant", answer));
     }
+}
+
+/// Streams the answer, and says why when it was cut.
+async fn answer(
+    pipeline: &mut DecoderPipeline,
+    tokenizer: &Tokenizer,
+    messages: &[Message],
+    args: &Args,
+    stop: &AtomicBool,
+) -> Result<String> {
+    let prompt = pipeline.prompt(tokenizer, messages)?;
+    let (max_tokens, sampler) = (args.max_tokens, args.sampling.sampler());
+    let options = GenerateOptions { max_tokens, sampler, ..GenerateOptions::default() };
+    let mut text = String::new();
+    // What the cache shares with the new prompt is kept: only the new turn is computed.
+    let mut pieces = pin!(generate(pipeline, tokenizer, &prompt, options));
+    while !stop.load(Ordering::SeqCst)
+        && let Some(piece) = pieces.next().await
+    {
+        let piece = piece?;
+        print!("{}", piece.text);
+        std::io::stdout().flush()?;
+        text.push_str(&piece.text);
+        if let Some(reason @ (FinishReason::Length | FinishReason::Context)) = piece.finish_reason {
+            eprint!(" [cut: {}; a larger --max-tokens or --max-seq-len, or /reset, makes room]", reason.name());
+        }
+    }
+    println!();
+    Ok(text)
 }
