@@ -84,10 +84,9 @@ impl ModelArgs {
     }
 
     fn locate(&self) -> Result<PathBuf> {
-        if let catalog::Model::Entry(entry) = catalog::resolve(&self.model)?
-            && let Some(terms) = entry.terms()
-        {
-            eprintln!("{terms}");
+        if let catalog::Model::Entry(entry) = catalog::resolve(&self.model)? {
+            eprintln!("{}, licence: {}", entry.id, entry.licence);
+            entry.terms().iter().for_each(|terms| eprintln!("{terms}"));
         }
         let bar = progress_bar("");
         let path = locate(&self.model, None, |progress| match progress {
