@@ -373,12 +373,14 @@ mod tests {
             "normalizer": { "type": "Replace", "pattern": { "String": " " }, "content": "▁" },
             "decoder": { "type": "Sequence", "decoders": [
                 { "type": "Replace", "pattern": { "String": "▁" }, "content": " " },
+                { "type": "Fuse" },
                 { "type": "Strip", "content": " ", "start": 1, "stop": 0 },
             ] },
             "model": { "type": "BPE", "vocab": { "▁a": 97, "b": 98 }, "merges": [] },
         });
         let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
-        for (prompt, expected) in [([98, 98], " a"), ([98, 256], "a")] {
+        let special = tokenizer.token_to_id("<eos>").unwrap();
+        for (prompt, expected) in [([98, 98], " a"), ([98, special], "a")] {
             let mut pipeline = Scripted::new("a");
             let stream = generate(&mut pipeline, &tokenizer, &prompt, GenerateOptions::default());
             let text: String = pollster::block_on(stream.map(|piece| piece.unwrap().text).collect());

@@ -239,8 +239,10 @@ impl DecoderPipeline {
     /// [`Error::ControlToken`], and as [`DecoderPipeline::chat`] and [`Tokenizer::encode`].
     pub fn prompt(&self, tokenizer: &Tokenizer, messages: &[Message]) -> Result<Vec<u32>, Error> {
         for Message { role, content } in messages {
-            if let Some(token) = tokenizer.special_token_in(content)? {
-                return Err(Error::ControlToken { role: role.clone(), token });
+            for text in [role, content] {
+                if let Some(token) = tokenizer.special_token_in(text)? {
+                    return Err(Error::ControlToken { role: role.clone(), token });
+                }
             }
         }
         tokenizer.encode(&self.chat(messages)?, false)
