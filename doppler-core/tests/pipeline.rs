@@ -299,6 +299,15 @@ fn broken_models_are_named() {
         });
     });
     assert_says(&shape, &["model.layers.0.self_attn.k_proj.weight", "shape"]);
+    // Sizes that no tensor of the file has are not planned with.
+    edit_manifest(&path, |m| {
+        let sizes = &mut m["architecture"];
+        ["numAttentionHeads", "numKeyValueHeads", "headDim"].iter().for_each(|size| sizes[*size] = (1 << 15).into());
+        sizes["maxSeqLen"] = (1 << 30).into();
+    });
+    let builder = DecoderPipeline::builder(&open(DeviceChoice::Host), &path).max_seq_len(1 << 30);
+    let planned = builder.plan().unwrap_err();
+    assert!(matches!(&planned, Error::Rdrr(E::UnexpectedShape { .. })), "{planned}");
 }
 
 #[test]

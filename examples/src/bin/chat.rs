@@ -3,7 +3,6 @@
 use std::io::{BufRead, Write};
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
@@ -27,6 +26,9 @@ struct Args {
     system: Option<String>,
 }
 
+static ANSWERING: AtomicBool = AtomicBool::new(false);
+static STOP: AtomicBool = AtomicBool::new(false);
+
 fn main() -> ExitCode {
     end(pollster::block_on(run(Args::parse())))
 }
@@ -34,18 +36,14 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> Result<()> {
     let mut pipeline = args.model.load().await?;
     let tokenizer = Tokenizer::of(pipeline.model())?;
-    let (answering, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    {
-        let (answering, stop) = (answering.clone(), stop.clone());
-        ctrlc::set_handler(move || {
-            if !answering.load(Ordering::SeqCst) {
-                std::process::exit(0);
-            }
-            stop.store(true, Ordering::SeqCst);
-        })?;
-    }
-    let system: Vec<Message> = args.system.iter().map(|text| Message::new("system", text)).collect();
-    let mut messages = system.clone();
+    ctrlc::set_handler(|| {
+        if !ANSWERING.load(Ordering::SeqCst) {
+            std::process::exit(0);
+        }
+        STOP.store(true, Ordering::SeqCst);
+    })?;
+    let mut messages: Vec<Message> = args.system.iter().map(|text| Message::new("system", text)).collect();
+    let begin = messages.len();
     let mut lines = std::io::stdin().lock().lines();
     loop {
         print!("> ");
@@ -56,16 +54,16 @@ async fn run(args: Args) -> Result<()> {
         };
         match line.trim() {
             "" => continue,
-            "/reset" => messages.clone_from(&system),
+            "/reset" => messages.truncate(begin),
             _ => messages.push(Message::user(line)),
         }
-        if messages.len() == system.len() {
+        if messages.len() == begin {
             continue;
         }
-        stop.store(false, Ordering::SeqCst);
-        answering.store(true, Ordering::SeqCst);
-        let answered = answer(&mut pipeline, &tokenizer, &messages, &args, &stop).await;
-        answering.store(false, Ordering::SeqCst);
+        STOP.store(false, Ordering::SeqCst);
+        ANSWERING.store(true, Ordering::SeqCst);
+        let answered = answer(&mut pipeline, &tokenizer, &messages, &args).await;
+        ANSWERING.store(false, Ordering::SeqCst);
         match answered {
             Ok(text) => messages.push(Message::new("assistant", text)),
             Err(error) => {
@@ -83,15 +81,14 @@ async fn answer(
     tokenizer: &Tokenizer,
     messages: &[Message],
     args: &Args,
-    stop: &AtomicBool,
 ) -> Result<String> {
     let prompt = pipeline.prompt(tokenizer, messages)?;
     let (max_tokens, sampler) = (args.max_tokens, args.sampling.sampler());
-    let options = GenerateOptions { max_tokens, sampler, ..GenerateOptions::default() };
+    let options = GenerateOptions { max_tokens, sampler, ..Default::default() };
     let mut text = String::new();
     // What the cache shares with the new prompt is kept: only the new turn is computed.
     let mut pieces = pin!(generate(pipeline, tokenizer, &prompt, options));
-    while !stop.load(Ordering::SeqCst)
+    while !STOP.load(Ordering::SeqCst)
         && let Some(piece) = pieces.next().await
     {
         let piece = piece?;
