@@ -257,10 +257,19 @@ impl Device {
 
     /// An uninitialised tensor (zeros on the CPU) from the pool.
     pub(crate) fn alloc(&self, label: &str, shape: &[usize], dtype: DType) -> Result<Tensor, Error> {
+        self.tensor(label, shape, dtype, true)
+    }
+
+    /// The same outside of the pool, for a size that will not be wanted again: freed with its last user.
+    pub(crate) fn alloc_once(&self, label: &str, shape: &[usize], dtype: DType) -> Result<Tensor, Error> {
+        self.tensor(label, shape, dtype, false)
+    }
+
+    fn tensor(&self, label: &str, shape: &[usize], dtype: DType, keep: bool) -> Result<Tensor, Error> {
         let elements: usize = shape.iter().product();
         let bytes = dtype.tensor_bytes(shape).expect("the decoder's tensors are whole blocks");
         let storage = match &self.0.executor {
-            Executor::Gpu(gpu) => Storage::Gpu(gpu.alloc(label, bytes as u64, true)?),
+            Executor::Gpu(gpu) => Storage::Gpu(gpu.alloc(label, bytes as u64, keep)?),
             Executor::Host => Storage::Host(RwLock::new(vec![0; bytes.div_ceil(4)])),
             Executor::Oracle => Storage::Oracle(RwLock::new(vec![0.0; elements])),
         };

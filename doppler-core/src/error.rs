@@ -197,6 +197,21 @@ pub enum Error {
     /// The next token was asked for before any logits.
     #[error("there are no logits to continue from; call `forward` with at least one token first")]
     NoLogits,
+    /// The model computed something that is no number.
+    #[error(
+        "a logit is NaN; the computation before it is broken, check the model with `inspect --verify` and the device with `selftest`"
+    )]
+    NanLogits,
+    /// A message that would be read as more than text.
+    #[error(
+        "the {role}'s message contains `{token}`, which controls the model; remove it, or render and encode the conversation yourself to allow it"
+    )]
+    ControlToken {
+        /// Who speaks.
+        role: String,
+        /// The token.
+        token: String,
+    },
     /// The model, its cache and its activations are larger than the budget.
     #[error("the model needs {needed} bytes ({plan}), the budget is {budget}; {remedy}")]
     DoesNotFit {

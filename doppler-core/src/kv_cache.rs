@@ -29,16 +29,16 @@ impl KvCache {
         positions: usize,
         max_seq_len: usize,
     ) -> Result<KvCache, Error> {
-        let capacity = positions.next_multiple_of(STEP).min(max_seq_len);
+        let capacity = capacity(positions, max_seq_len);
         let shape = [capacity, config.num_key_value_heads, config.head_dim];
         let layers = (0..config.num_hidden_layers)
             .map(|i| {
-                let keys = device.alloc(&format!("kv_cache.{i}.k"), &shape, dtype)?;
-                Ok((keys, device.alloc(&format!("kv_cache.{i}.v"), &shape, dtype)?))
+                let keys = device.alloc_once(&format!("kv_cache.{i}.k"), &shape, dtype)?;
+                Ok((keys, device.alloc_once(&format!("kv_cache.{i}.v"), &shape, dtype)?))
             })
             .collect::<Result<_, Error>>()?;
         let table = |layer_type| {
-            let table = device.alloc("rope_table", &[capacity, config.rotary_dim / 2, 2], DType::F32)?;
+            let table = device.alloc_once("rope_table", &[capacity, config.rotary_dim / 2, 2], DType::F32)?;
             let frequencies = config.rope_frequencies(layer_type, max_seq_len);
             let values = rope_table(&frequencies, config.rope_attention_factor(), capacity);
             device.write(&table, bytemuck::cast_slice(&values))?;
@@ -77,10 +77,23 @@ impl KvCache {
 
     /// Bytes for `positions`, rotary tables included.
     pub fn bytes(config: &ModelConfig, dtype: DType, positions: usize) -> u64 {
+        // No overflow: layers and heads have limits.
         let kv = 2 * config.num_hidden_layers as u64 * config.kv_dim() as u64 * dtype.block_bytes() as u64;
         let tables = if config.rope_local_base_freq.is_some() { 2 } else { 1 };
-        positions as u64 * (kv + tables * config.rotary_dim as u64 * 4)
+        (positions as u64).saturating_mul(kv + tables * config.rotary_dim as u64 * 4)
     }
+
+    /// Bytes that a cache on its way to `max_seq_len` takes besides: the smaller one that it is copied from.
+    pub fn growth_bytes(config: &ModelConfig, dtype: DType, max_seq_len: usize) -> u64 {
+        if capacity(1, max_seq_len) == max_seq_len { 0 } else { KvCache::bytes(config, dtype, max_seq_len / 2) }
+    }
+}
+
+/// Positions of a cache for at least `positions`: whole steps, and all of the context from its half on, so that while it
+/// grows there are never more than one and a half.
+fn capacity(positions: usize, max_seq_len: usize) -> usize {
+    let steps = positions.next_multiple_of(STEP);
+    if steps > max_seq_len / 2 { max_seq_len } else { steps }
 }
 
 fn rope_table(frequencies: &[f64], factor: f64, positions: usize) -> Vec<f32> {
@@ -92,4 +105,23 @@ fn rope_table(frequencies: &[f64], factor: f64, positions: usize) -> Vec<f32> {
         }
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_is_copied_from_one_of_half_the_context_at_most() {
+        assert_eq!(capacity(1, 48), 48);
+        assert_eq!(capacity(1, 511), 511);
+        assert_eq!([1, 256, 257, 512, 513, 1024].map(|n| capacity(n, 1024)), [256, 256, 512, 512, 1024, 1024]);
+        for max_seq_len in 1..2000 {
+            for positions in 1..=max_seq_len {
+                let capacity = capacity(positions, max_seq_len);
+                assert!((positions..=max_seq_len).contains(&capacity));
+                assert!(capacity == max_seq_len || capacity <= max_seq_len / 2);
+            }
+        }
+    }
 }

@@ -73,6 +73,6 @@ pub mod prelude {
 }
 
 /// The README's example, compiled.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "catalog"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -14,6 +14,8 @@ pub struct MemoryPlan {
     pub weights: u64,
     /// Keys, values and the rotary table at the full context.
     pub kv_cache: u64,
+    /// The smaller cache that the full one is copied from.
+    pub kv_growth: u64,
     /// Activations of one prefill chunk and one decode step, logits included.
     pub scratch: u64,
     /// Transfers to and from a GPU: pieces of weights on their way, and logits on theirs. Nothing on the CPU.
@@ -28,18 +30,27 @@ impl MemoryPlan {
         let chunk = prefill_chunk.min(max_seq_len);
         let weights: u64 = model.tensors().iter().map(|tensor| tensor.read_bytes()).sum();
         let staging = weights.min(MOST_QUEUED_BYTES) + 4 * config.vocab_size as u64;
+        let (row, logits) = (scratch_bytes(config, 1, 0), scratch_bytes(config, 0, 1));
+        let mut scratch = row.saturating_mul(chunk as u64 + 1).saturating_add(2 * logits);
+        if gpu {
+            // Attention in pieces, and what the pool rounds up.
+            scratch = scratch.saturating_add(partials_bytes(config, max_seq_len));
+            scratch = scratch.saturating_add(scratch / 8);
+        }
         MemoryPlan {
             staging: if gpu { staging } else { 0 },
             weights,
             kv_cache: KvCache::bytes(config, kv_dtype, max_seq_len),
-            scratch: scratch_bytes(config, chunk, 1) + scratch_bytes(config, 1, 1),
+            kv_growth: KvCache::growth_bytes(config, kv_dtype, max_seq_len),
+            scratch,
         }
     }
 
     /// All of it.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.weights + self.kv_cache + self.scratch + self.staging
+        let parts = [self.weights, self.kv_cache, self.kv_growth, self.scratch, self.staging];
+        parts.into_iter().fold(0, u64::saturating_add)
     }
 
     /// Whether it fits a budget.
@@ -51,8 +62,10 @@ impl MemoryPlan {
         let Some(budget) = budget.filter(|budget| needed > *budget) else {
             return Ok(());
         };
-        let room = budget.saturating_sub(needed - self.kv_cache);
-        let fitting = (u128::from(room) * max_seq_len as u128 / u128::from(self.kv_cache.max(1))) as usize;
+        // What grows with the context.
+        let cache = self.kv_cache.saturating_add(self.kv_growth);
+        let room = budget.saturating_sub(needed.saturating_sub(cache));
+        let fitting = (u128::from(room) * max_seq_len as u128 / u128::from(cache.max(1))) as usize;
         let remedy = if fitting > 0 {
             format!("a `max_seq_len` of {fitting} would fit")
         } else {
@@ -64,7 +77,16 @@ impl MemoryPlan {
 
 impl std::fmt::Display for MemoryPlan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let MemoryPlan { weights, kv_cache, scratch, staging } = self;
-        write!(f, "weights {weights}, key-value cache {kv_cache}, activations {scratch}, transfers {staging}")
+        let MemoryPlan { weights, kv_cache, kv_growth, scratch, staging } = self;
+        write!(
+            f,
+            "weights {weights}, key-value cache {kv_cache}, its growth {kv_growth}, activations {scratch}, transfers {staging}"
+        )
     }
+}
+
+/// What the pieces of the context leave for one row on a GPU: of each piece and head its values, their maximum and sum.
+fn partials_bytes(config: &ModelConfig, max_seq_len: usize) -> u64 {
+    let splits = max_seq_len.div_ceil(64).min(64);
+    4 * (config.num_attention_heads * splits * (config.head_dim + 2)) as u64
 }

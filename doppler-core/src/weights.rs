@@ -148,7 +148,7 @@ pub(crate) fn load_vector(
 ) -> Result<Tensor, Error> {
     let mut values = read_vector(model, name, len)?;
     values.iter_mut().for_each(|value| *value = change(*value));
-    let tensor = device.alloc(name, &[len], DType::F32)?;
+    let tensor = device.alloc_once(name, &[len], DType::F32)?;
     device.write(&tensor, bytemuck::cast_slice(&values))?;
     Ok(tensor)
 }

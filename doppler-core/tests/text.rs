@@ -6,13 +6,14 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use doppler_core::Error;
 use doppler_core::chat_template::{ChatOptions, ChatTemplate};
 use doppler_core::rdrr::convert::gguf::Gguf;
 use doppler_core::rdrr::tokenizer::from_gguf;
 use doppler_core::text::{Detokenizer, Tokenizer};
 use proptest::prelude::*;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// A vocabulary as a GGUF file has it, with texts and their ids, and their decoded form where it is another.
 #[derive(Deserialize)]
@@ -211,6 +212,70 @@ fn filled_ids_are_no_tokens() {
         let tokenizer = Vocabulary::sentencepiece(&["▁a", "▁", "a"], &others, false).tokenizer();
         assert!(!tokenizer.encode("[PAD259]", false).unwrap().contains(&259), "{kind}");
         assert_eq!(tokenizer.encode("[PAD7]", false).unwrap(), [260]);
+    }
+}
+
+/// A tokenizer.json that is valid, to be spoilt.
+fn tokenizer_file() -> Value {
+    let replace = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+    json!({
+        "version": "1.0",
+        "added_tokens": [{"id": 3, "content": "<s>", "special": true, "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false}],
+        "normalizer": {"type": "Sequence", "normalizers": [replace(" ", "▁")]},
+        "pre_tokenizer": {"type": "Split", "pattern": {"String": "▁"}, "behavior": "MergedWithNext", "invert": false},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [3], "tokens": ["<s>"]}}},
+        "decoder": {"type": "Sequence", "decoders": [replace("▁", " "), {"type": "Fuse"}]},
+        "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]], "unk_token": null,
+            "continuing_subword_prefix": null, "end_of_word_suffix": null},
+    })
+}
+
+#[test]
+fn tokenizer_files_that_would_panic_are_errors() {
+    let valid = tokenizer_file();
+    let tokenizer = Tokenizer::from_json(valid.to_string().as_bytes()).unwrap();
+    assert_eq!(tokenizer.encode("abba", true).unwrap(), [3, 2, 1, 0]);
+    for (place, value) in [
+        ("/post_processor/special_tokens", json!({})),
+        ("/model/continuing_subword_prefix", "#".repeat(50).into()),
+        ("/normalizer/normalizers/0/pattern/String", json!("")),
+        ("/pre_tokenizer/pattern/String", json!("")),
+        ("/decoder/decoders/0/pattern/String", json!("")),
+    ] {
+        let mut file = valid.clone();
+        *file.pointer_mut(place).unwrap() = value;
+        let error = Tokenizer::from_json(file.to_string().as_bytes()).unwrap_err();
+        assert!(matches!(error, Error::TokenizerFile { .. }), "{place}: {error}");
+    }
+}
+
+/// Replaces the value at the `n`th place of a document, counted depth first.
+fn replace(value: &mut Value, n: &mut usize, new: &Value) {
+    if *n == 0 {
+        *value = new.clone();
+    }
+    *n = n.wrapping_sub(1);
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| replace(item, n, new)),
+        Value::Object(map) => map.values_mut().for_each(|item| replace(item, n, new)),
+        _ => {}
+    }
+}
+
+proptest! {
+    /// Whatever stands in a tokenizer.json, reading and using it gives a value or an error.
+    #[test]
+    fn changed_tokenizer_files_never_panic(places in prop::collection::vec((0_usize..80, 0_usize..9), 1..4)) {
+        let odd = [json!(null), json!(""), json!("\u{0}é"), json!(-1), json!(u32::MAX), json!([]), json!({}), json!(true), json!("▁")];
+        let mut file = tokenizer_file();
+        places.iter().for_each(|(place, new)| replace(&mut file, &mut place.clone(), &odd[*new]));
+        if let Ok(tokenizer) = Tokenizer::from_json(file.to_string().as_bytes()) {
+            let _ = (tokenizer.encode("ab<s> a b é", true), tokenizer.decode(&[0, 1, 2, 3, 9, u32::MAX]));
+        }
     }
 }
 

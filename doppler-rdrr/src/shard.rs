@@ -119,8 +119,20 @@ pub(crate) fn check_filename(field: String, name: &str) -> Result<(), Error> {
     let plain = !name.is_empty()
         && name.len() <= 255
         && !name.starts_with('.')
+        && !name.ends_with(['.', ' '])
+        && !is_device(name)
         && !name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | ':'));
     if plain { Ok(()) } else { Err(Error::FileName { field, name: name.chars().take(60).collect() }) }
+}
+
+/// Whether Windows takes the name for a device, in any folder and with any extension.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let port = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
+        || port.is_some_and(|number| {
+            matches!(number, "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³")
+        })
 }
 
 pub(crate) fn to_json(index: usize, offset: u64, size: u64, digests: &Digests) -> Value {
@@ -230,10 +242,28 @@ mod tests {
 
     #[test]
     fn file_names() {
-        for name in ["shard_00000.bin", "model-00001-of-2.x", "a"] {
+        for name in ["shard_00000.bin", "model-00001-of-2.x", "a", "console", "com10", "com.x", "nul_1.bin"] {
             assert!(check_filename("f".into(), name).is_ok(), "{name}");
         }
-        for name in ["", ".", "..", "../x", "/etc/passwd", "a/b", "a\\b", "C:x", "a\0b", ".hidden"] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "/etc/passwd",
+            "a/b",
+            "a\\b",
+            "C:x",
+            "a\0b",
+            ".hidden",
+            "a.",
+            "a ",
+            "NUL",
+            "con.bin",
+            "Aux .x",
+            "COM1",
+            "lpt9.tar.gz",
+        ] {
             assert!(check_filename("f".into(), name).is_err(), "{name}");
         }
     }

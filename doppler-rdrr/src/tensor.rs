@@ -7,11 +7,13 @@ use serde_json::{Map, Value, json};
 
 use crate::json::{Object, brief, whole};
 use crate::layout::{self, Defaults};
-use crate::shard::Shard;
+use crate::shard::{SHARD_BYTES, Shard};
 use crate::{DType, Error};
 
 const MAX_TENSORS: usize = 1_000_000;
 const MAX_NAME_BYTES: usize = 1024;
+/// Spans of a tensor above one for each shard's worth of bytes: readers look through all of them for each.
+const SPARE_SPANS: u64 = 64;
 pub(crate) const MAX_RANK: usize = 8;
 
 /// A run of a tensor's bytes in one shard.
@@ -245,6 +247,11 @@ fn parse_spans(name: &str, object: Object<'_>, size: u64, shards: &[Shard]) -> R
     let at = object.path("spans");
     let list = spans.as_array().filter(|list| !list.is_empty());
     let list = list.ok_or_else(|| object.invalid("spans", "a list of at least one span", spans))?;
+    let limit = SPARE_SPANS + size / SHARD_BYTES;
+    if list.len() as u64 > limit {
+        let what = format!("the number of spans of tensor `{name}`");
+        return Err(Error::TooLarge { what, size: list.len() as u64, limit });
+    }
     list.iter()
         .map(|span| {
             let map = span.as_object().ok_or_else(|| object.invalid("spans", "a list of objects", span))?;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::shard::SHARD_BYTES;
 use crate::shard_writer::{ShardWriter, WrittenShard};
 use crate::tensor::{self, Span, TensorEntry};
-use crate::{DType, Error, Manifest, ModelConfig, inference, shard};
+use crate::{DType, Error, Manifest, ModelConfig, inference, shard, tokenizer};
 
 /// Every tensor, and every piece of one, begins at a multiple of this: what GPUs ask of a binding's offset.
 const ALIGNMENT: u64 = 256;
@@ -190,6 +190,7 @@ impl Writer {
             return Err(Error::NoTensors { path: self.out });
         }
         inference::validate(&model.config)?;
+        tokenizer::check_size(&model.tokenizer_json)?;
         serde_json::from_slice::<serde::de::IgnoredAny>(&model.tokenizer_json)
             .map_err(|source| Error::Json { file: "tokenizer.json".to_owned(), source })?;
         let shards = self.shards.finish()?;

@@ -335,6 +335,14 @@ fn bad_folders() {
     for file in ["config.json", "tokenizer.json", "b.safetensors"] {
         assert!(matches!(folder(file, None), Err(Error::MissingSourceFile { path }) if path.ends_with(file)), "{file}");
     }
+    // What is there and is no plain file is not missing, and a path that leads nowhere is no folder with a file missing.
+    let no_file = tempfile::tempdir().unwrap();
+    std::fs::create_dir(no_file.path().join("config.json")).unwrap();
+    for path in [no_file.path().to_owned(), no_file.path().join("none.gguf")] {
+        let error = Source::open(&path).unwrap_err();
+        assert!(matches!(&error, Error::Io { path: named, .. } if named.starts_with(&path)), "{error}");
+    }
+    assert!(matches!(folder("tokenizer.json", Some(&vec![b' '; (100 << 20) + 1])), Err(Error::TooLarge { .. })));
     // Without its index a sharded model has no file by the usual name.
     let single = folder("model.safetensors.index.json", None);
     assert!(matches!(single, Err(Error::MissingSourceFile { path }) if path.ends_with("model.safetensors")));

@@ -95,7 +95,20 @@ fn paths() {
 
 #[test]
 fn file_names_that_lead_out() {
-    for name in ["../shard_00000.bin", "/etc/passwd", "a/b", "a\\b", "c:x", ".", "..", "", ".x"] {
+    for name in [
+        "NUL",
+        "com1.bin",
+        "shard_00000.bin.",
+        "../shard_00000.bin",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "c:x",
+        ".",
+        "..",
+        "",
+        ".x",
+    ] {
         assert_error!(changed(|m| m["shards"][0]["filename"] = name.into()), FileName, "shards[0].filename");
         let tokenizer = |out: &Path| {
             let mut manifest = manifest_of(out);
@@ -192,6 +205,8 @@ fn tensors() {
     assert_error!(of("a", "spans", json!([{ "shardIndex": 0, "offset": 0, "size": 64 }])), TensorSize, "`a`");
     let doubled = json!([{ "shard": 0, "offset": 0, "size": 64 }, { "shard": 0, "offset": 32, "size": 64 }]);
     assert_error!(of("a", "spans", doubled), Overlap, "`a`");
+    let many: Vec<_> = (0..128).map(|i| json!({ "shard": 0, "offset": i, "size": 1 })).collect();
+    assert_error!(of("a", "spans", many.into()), TooLarge, "spans of tensor `a`");
     assert_error!(changed(|m| m["tensors"]["a"] = 1.into()), InvalidField, "tensors.a");
     let long_name = |m: &mut Value| (m["tensors"]["x".repeat(1025)], m["tensorCount"]) = (1.into(), 4.into());
     assert_error!(changed(long_name), TooLarge, "tensor name");
@@ -250,6 +265,17 @@ fn fields() {
     assert_error!(set("version", 2.into()), UnsupportedField, "version");
     assert_error!(set("architecture.numLayers", 0.into()), InvalidField, "architecture.numLayers");
     assert_error!(set("architecture.numLayers", json!(1e30)), InvalidField, "architecture.numLayers");
+    // Sizes whose products would not be numbers any more, and numbers that f32 takes for nothing or everything.
+    for field in ["numAttentionHeads", "numKeyValueHeads", "headDim"] {
+        let set = |m: &mut Value| m["architecture"][field] = (1_u64 << 31).into();
+        assert_error!(changed(set), InvalidField, &format!("architecture.{field}"));
+    }
+    for (field, value) in [("rmsNormEps", 1e-60), ("rmsNormEps", 1e60), ("rmsNormEps", 1e-40)] {
+        let set = |m: &mut Value| m["inference"]["normalization"][field] = value.into();
+        assert_error!(changed(set), InvalidField, "inference.normalization.rmsNormEps");
+    }
+    let cap = |m: &mut Value| m["inference"]["output"]["finalLogitSoftcapping"] = json!(1e39);
+    assert_error!(changed(cap), InvalidField, "inference.output.finalLogitSoftcapping");
     assert_error!(set("architecture.headDim", 7.into()), InvalidField, "architecture.headDim");
     assert_error!(set("architecture.numKeyValueHeads", 3.into()), InvalidField, "architecture.numKeyValueHeads");
     assert_error!(set("inference.normalization.rmsNormEps", json!(-1.0)), InvalidField, "rmsNormEps");

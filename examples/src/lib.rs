@@ -95,10 +95,9 @@ impl ModelArgs {
     }
 
     fn locate(&self) -> Result<PathBuf> {
-        if let catalog::Model::Entry(entry) = catalog::resolve(&self.model)?
-            && let Some(terms) = entry.terms()
-        {
-            eprintln!("{terms}");
+        if let catalog::Model::Entry(entry) = catalog::resolve(&self.model)? {
+            eprintln!("{}, licence: {}", entry.id, entry.licence);
+            entry.terms().iter().for_each(|terms| eprintln!("{terms}"));
         }
         let path = with_bar("", |bar| {
             locate(&self.model, None, |progress| match progress {
@@ -156,7 +155,8 @@ pub fn show(bar: &ProgressBar, done: u64, total: u64) {
 pub fn memory_plan(model: &Model, context: usize) -> Value {
     let plan = MemoryPlan::new(model, context, DType::F16, 512, true);
     json!({
-        "context": context, "weights": plan.weights, "kv_cache_f16": plan.kv_cache, "activations": plan.scratch,
+        "context": context, "weights": plan.weights, "kv_cache_f16": plan.kv_cache,
+        "kv_growth": plan.kv_growth, "activations": plan.scratch,
         "gpu_transfers": plan.staging, "total": plan.total(),
     })
 }

@@ -195,6 +195,8 @@ fn convert_inspect_and_verify() {
     let mut command = generate(folder.path());
     command.arg("--model").arg(&packed).args(["--device", "host", "--raw", "--max-tokens", "2", "--json", "Hello"]);
     json(&mut command);
+    // A context that the model does not allow has no memory to be told.
+    assert_says(&fail(&mut inspect(&packed, &["--context", "9999999999"])), &["max_seq_len", "9999999999"]);
     // What the decoder cannot do is named.
     let manifest = packed.join("manifest.json");
     let text = std::fs::read_to_string(&manifest).unwrap();
@@ -249,6 +251,22 @@ fn chat_keeps_the_conversation() {
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     // Two answers, the empty line, and the end of the input.
     assert_eq!(String::from_utf8_lossy(&stdout).matches("> ").count(), 4);
+}
+
+#[test]
+fn chat_goes_on_after_a_message_that_does_not_fit() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut command = example(env!("CARGO_BIN_EXE_chat"), cache.path());
+    command.arg("--model").arg(fixture("llama3_scaled")).args(["--device", "host", "--max-seq-len", "64"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let long = "a long message ".repeat(40);
+    child.stdin.take().unwrap().write_all(format!("{long}\nA<|end|>\nHi\n/reset\nHi\n").as_bytes()).unwrap();
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{stderr}");
+    // Only the message that is too long and the one that forges a turn have no answer.
+    assert_eq!(stderr.matches("error:").count(), 2, "{stderr}");
+    assert_says(&stderr, &["do not fit the context of 64", "`<|end|>`", "/reset", "[cut: context;"]);
 }
 
 #[test]

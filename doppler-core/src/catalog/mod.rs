@@ -66,6 +66,15 @@ pub enum Licence {
     },
 }
 
+impl std::fmt::Display for Licence {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Licence::Spdx(id) => f.write_str(id),
+            Licence::Terms { name, .. } => f.write_str(name),
+        }
+    }
+}
+
 /// Where a file can be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -158,6 +167,7 @@ mod tests {
     #[test]
     fn terms_are_those_of_licences_that_are_not_free() {
         for entry in ENTRIES {
+            assert!(!entry.licence.to_string().is_empty());
             assert_eq!(entry.terms().is_some(), entry.family.starts_with("gemma"), "{}", entry.id);
         }
     }

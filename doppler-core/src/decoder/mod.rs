@@ -196,6 +196,13 @@ impl Decoder {
         let mut recorder = Recorder::new();
         let r = &mut recorder;
         let s = Scratch::new(device, c, rows)?;
+        let splits = step::splits(cache.capacity);
+        let partials = if device.gpu().is_some() && rows == 1 && splits > 1 {
+            let shape = [rows, c.num_attention_heads, splits, c.head_dim + 2];
+            Some(device.alloc("attention_partials", &shape, DType::F32)?)
+        } else {
+            None
+        };
 
         for part in &self.embed_tokens.parts {
             let embed = Embed {
@@ -219,7 +226,7 @@ impl Decoder {
             let kv_write = || KvWrite { rows, kv_dim: c.kv_dim(), capacity: cache.capacity, dtype: cache.dtype };
             r.record(kv_write(), &[k, start, keys])?;
             r.record(kv_write(), &[v, start, values])?;
-            self.attention(device, r, rows, c.window(i), cache, &[q, keys, values, start, &s.attended])?;
+            self.attention(r, rows, c.window(i), cache, partials.as_ref(), &[q, keys, values, start, &s.attended])?;
             layer.o_proj.record(r, rows, &s.attended, &s.branch)?;
             self.join(r, rows, &s, layer.post_attention_norm.as_ref(), &s.hidden, &s.residual)?;
 
@@ -347,14 +354,14 @@ impl Decoder {
         Ok(logits)
     }
 
-    /// One row on a GPU splits the context over workgroups; otherwise each row and head is one piece of work.
+    /// With `partials` for it, one row splits the context over workgroups; otherwise each row and head is one piece of work.
     fn attention(
         &self,
-        device: &Device,
         r: &mut Recorder,
         rows: usize,
         window: Option<usize>,
         cache: &KvCache,
+        partials: Option<&Tensor>,
         operands: &[&Tensor; 5],
     ) -> Result<(), Error> {
         let c = &self.config;
@@ -369,13 +376,9 @@ impl Decoder {
             sliding_window: window,
             kv: cache.dtype,
         };
-        let splits = step::splits(cache.capacity);
-        if device.gpu().is_none() || rows > 1 || splits == 1 {
-            return r.record(attention, operands);
-        }
+        let Some(partials) = partials else { return r.record(attention, operands) };
         let [q, keys, values, start, y] = operands;
-        let partials =
-            device.alloc("attention_partials", &[rows, c.num_attention_heads, splits, c.head_dim + 2], DType::F32)?;
+        let splits = partials.shape()[2];
         let reduce = AttentionReduce {
             rows,
             num_attention_heads: c.num_attention_heads,
@@ -383,8 +386,8 @@ impl Decoder {
             splits,
             y: DType::F32,
         };
-        r.record(AttentionSplit { attention, splits }, &[q, keys, values, start, &partials])?;
-        r.record(reduce, &[&partials, y])
+        r.record(AttentionSplit { attention, splits }, &[q, keys, values, start, partials])?;
+        r.record(reduce, &[partials, y])
     }
 
     fn rms_norm(&self, rows: usize) -> RmsNorm {

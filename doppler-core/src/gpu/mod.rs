@@ -92,7 +92,8 @@ impl Gpu {
         }))
     }
 
-    /// A storage buffer of at least `bytes`; `keep` says whether buffers of that size will be wanted again.
+    /// A storage buffer of at least `bytes`; `keep` says whether buffers of that size will be wanted again. A size that
+    /// is not there frees all that nobody uses.
     pub fn alloc(&self, label: &str, bytes: u64, keep: bool) -> Result<PooledBuffer, Error> {
         if bytes > self.max_binding_bytes {
             let (adapter, label) = (self.adapter.name.clone(), label.to_owned());
@@ -103,21 +104,30 @@ impl Gpu {
         if keep && let Some(buffer) = self.pool.take(size, usage) {
             return Ok(buffer);
         }
-        if self.budget.is_some_and(|budget| self.pool.bytes() + size > budget) {
-            self.pool.trim();
-        }
+        // Other sizes are wanted now than before: what is free would only be kept for nobody.
+        self.pool.trim();
         if self.budget.is_some_and(|budget| self.pool.bytes() + size > budget) {
             return Err(self.out_of_memory(label, size));
         }
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
-        let buffer = self.device.create_buffer(&descriptor);
-        // On native the scope's result is there at once.
-        if pollster::block_on(scope.pop()).is_some() {
-            return Err(self.out_of_memory(label, size));
-        }
+        let buffer = match self.create_buffer(&descriptor) {
+            Some(buffer) => buffer,
+            None => {
+                // Memory of freed buffers comes back when the GPU has done what uses them.
+                self.wait(self.queue.submit([]))?;
+                self.create_buffer(&descriptor).ok_or_else(|| self.out_of_memory(label, size))?
+            }
+        };
         self.check()?;
         Ok(self.pool.adopt(buffer, keep))
+    }
+
+    /// `None` when there is no memory for it.
+    fn create_buffer(&self, descriptor: &wgpu::BufferDescriptor) -> Option<wgpu::Buffer> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = self.device.create_buffer(descriptor);
+        // On native the scope's result is there at once.
+        pollster::block_on(scope.pop()).is_none().then_some(buffer)
     }
 
     fn out_of_memory(&self, label: &str, needed: u64) -> Error {

@@ -6,21 +6,24 @@ mod detokenizer;
 mod file;
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tokenizers::DecoderWrapper;
+use tokenizers::{DecoderWrapper, ModelWrapper};
 
 use crate::Error;
 
 pub use detokenizer::Detokenizer;
 
-/// The largest `tokenizer.json` that is read: four times that of the largest known vocabulary.
-const MAX_TOKENIZER_BYTES: usize = 128 << 20;
+/// The largest `tokenizer.json` that is read.
+const MAX_TOKENIZER_BYTES: usize = doppler_rdrr::tokenizer::MAX_TOKENIZER_BYTES as usize;
 
 /// A model's tokenizer.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special: HashSet<u32>,
+    /// The token that stands for all that the vocabulary lacks.
+    unknown: Option<u32>,
     byte_level: bool,
 }
 
@@ -33,10 +36,14 @@ impl Tokenizer {
         if json.len() > MAX_TOKENIZER_BYTES {
             return Err(Error::TokenizerTooLarge { bytes: json.len(), limit: MAX_TOKENIZER_BYTES });
         }
-        let inner = file::read(json)?;
+        let inner = guarded(|| file::read(json), |source| Error::TokenizerFile { source })?;
         let special = inner.get_added_tokens_decoder().iter().filter(|(_, t)| t.special).map(|(id, _)| *id).collect();
         let byte_level = inner.get_decoder().is_some_and(is_byte_level);
-        Ok(Tokenizer { inner, special, byte_level })
+        let unknown = match inner.get_model() {
+            ModelWrapper::BPE(bpe) => bpe.unk_token.as_deref().and_then(|token| inner.token_to_id(token)),
+            _ => None,
+        };
+        Ok(Tokenizer { inner, special, unknown, byte_level })
     }
 
     /// The tokenizer of an opened model.
@@ -51,7 +58,8 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Encode`] when the tokenizer has no id for a part of the text.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
-        let encoding = self.inner.encode_fast(text, add_special).map_err(|source| Error::Encode { source })?;
+        let failed = |source| Error::Encode { source };
+        let encoding = guarded(|| self.inner.encode_fast(text, add_special).map_err(failed), failed)?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -60,7 +68,20 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Decode`] when the tokenizer's own decoder refuses.
     pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
-        self.inner.decode(ids, true).map_err(|source| Error::Decode { source })
+        let failed = |source| Error::Decode { source };
+        guarded(|| self.inner.decode(ids, true).map_err(failed), failed)
+    }
+
+    /// The first special token that `text` would be encoded with: a text of people should have none, since the model
+    /// could not tell it from a turn of its own template.
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn special_token_in(&self, text: &str) -> Result<Option<String>, Error> {
+        let ids = self.encode(text, false)?;
+        let token = |id: &u32| self.id_to_token(*id).unwrap_or_default();
+        // What the vocabulary lacks is no attempt at control, even where a control token stands for it.
+        let written = |id: &&u32| Some(**id) != self.unknown || text.contains(&token(id));
+        Ok(ids.iter().filter(|id| self.is_special(**id)).find(written).map(token))
     }
 
     /// The id of a token, written as in the vocabulary.
@@ -116,6 +137,15 @@ impl Tokenizer {
             token.into()
         }
     }
+}
+
+/// Runs what the tokenizer library does with a foreign file: it has places that panic, and a file must not take the
+/// program down.
+fn guarded<T>(
+    work: impl FnOnce() -> Result<T, Error>,
+    failed: impl FnOnce(tokenizers::Error) -> Error,
+) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(failed("the tokenizer library panicked".into())))
 }
 
 fn is_byte_level(decoder: &DecoderWrapper) -> bool {

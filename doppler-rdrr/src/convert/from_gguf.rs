@@ -19,6 +19,7 @@ pub(super) fn read(file: Bytes, name: &str) -> Result<Source, Error> {
     let hf = hf_config(&gguf)?;
     let family = Family::of(&hf)?;
     let text = tokenizer::from_gguf(&gguf)?;
+    tokenizer::check_size(&text.tokenizer_json)?;
     let mut config = family.read(&hf)?;
     config.bos_token_id = text.bos_id;
     config.eos_token_ids.clone_from(&text.eos_ids);

@@ -15,6 +15,9 @@ use crate::{DType, Error, Manifest, NewModel, Writer, dequantize, quantize};
 use source::RowOrder;
 pub use source::{Source, Weight};
 
+/// Raised whenever the same source becomes other bytes or another manifest than before, so that caches convert again.
+pub const CONVERTER_VERSION: u32 = 1;
+
 /// Source bytes that are worked on at once.
 const CHUNK_BYTES: usize = 4 << 20;
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::source::{Bytes, RowOrder, Source, Weight, arrange, map};
 use crate::families::{Family, HfConfig};
 use crate::json::parse_object;
-use crate::tokenizer::TextParts;
+use crate::tokenizer::{self, TextParts};
 use crate::{DType, Error, ModelConfig, families, shard};
 
 /// The format's own limit.
@@ -193,7 +193,9 @@ fn check_index(file: &str, listed: &[String], tensors: &[SafeTensor]) -> Result<
 
 /// The tokenizer and what belongs to it; the ids that end an answer, where the folder says more than config.json.
 fn text_parts(folder: &Path) -> Result<(TextParts, Option<Vec<u32>>), Error> {
-    let tokenizer_json = map(&folder.join("tokenizer.json"))?.to_vec();
+    let tokenizer_json = map(&folder.join("tokenizer.json"))?;
+    tokenizer::check_size(&tokenizer_json)?;
+    let tokenizer_json = tokenizer_json.to_vec();
     let file = "tokenizer.json".to_owned();
     serde_json::from_slice::<serde::de::IgnoredAny>(&tokenizer_json).map_err(|source| Error::Json { file, source })?;
     let settings = read_optional(folder, "tokenizer_config.json")?.unwrap_or_default();

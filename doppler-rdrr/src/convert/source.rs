@@ -100,7 +100,9 @@ impl Source {
     /// # Errors
     /// Whatever is wrong with the files: see [`Error`]. Nothing of the weights is read.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        if path.is_dir() { safetensors::open(path) } else { from_gguf::open(path) }
+        // A path that leads nowhere is no folder with a file missing.
+        let found = std::fs::metadata(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        if found.is_dir() { safetensors::open(path) } else { from_gguf::open(path) }
     }
 
     /// Checks a GGUF file that is already in memory. `name` is its name in the manifest.
@@ -219,7 +221,7 @@ pub(super) fn map(path: &Path) -> Result<Bytes, Error> {
     };
     // Asked before opening: opening a named pipe would wait for ever.
     if !std::fs::metadata(path).map_err(io_error)?.is_file() {
-        return Err(Error::MissingSourceFile { path: path.to_owned() });
+        return Err(io_error(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file")));
     }
     shard::map_file(&File::open(path).map_err(io_error)?).map(Bytes::Mapped).map_err(io_error)
 }

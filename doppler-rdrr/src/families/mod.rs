@@ -12,7 +12,7 @@ mod smollm3;
 
 pub use hf_config::HfConfig;
 
-use crate::inference::MAX_LAYERS;
+use crate::inference::{MAX_LAYERS, POSSIBLE_SIZE, impossible_size};
 use crate::{Error, LayerType, ModelConfig};
 
 /// A family of models, described by how it differs from Llama.
@@ -42,9 +42,6 @@ pub static FAMILIES: &[Family] = &[
     qwen::QWEN3,
     smollm3::FAMILY,
 ];
-
-/// Heads and sizes above this are mistakes or attacks; with the limit of layers it bounds every loop over a model.
-const MAX_SIZE: usize = 1 << 30;
 
 impl Family {
     /// The family of a model's description.
@@ -78,20 +75,8 @@ impl Family {
 
 /// Checks the relations between the hyperparameters, and that each is of a size that a model can have.
 pub(crate) fn check(config: &ModelConfig) -> Result<(), Error> {
-    let sizes = [
-        ("hidden_size", config.hidden_size, MAX_SIZE),
-        ("intermediate_size", config.intermediate_size, MAX_SIZE),
-        ("num_hidden_layers", config.num_hidden_layers, MAX_LAYERS),
-        ("num_attention_heads", config.num_attention_heads, 1 << 15),
-        ("num_key_value_heads", config.num_key_value_heads, 1 << 15),
-        ("head_dim", config.head_dim, 1 << 15),
-        ("vocab_size", config.vocab_size, MAX_SIZE),
-        ("max_position_embeddings", config.max_position_embeddings, MAX_SIZE),
-    ];
-    for (key, size, limit) in sizes {
-        if !(1..=limit).contains(&size) {
-            return wrong(key, "a size that a model can have", size);
-        }
+    if let Some((key, _, size)) = impossible_size(config) {
+        return wrong(key, POSSIBLE_SIZE, size);
     }
     if !config.head_dim.is_multiple_of(2) {
         return wrong("head_dim", "an even number", config.head_dim);
@@ -117,7 +102,7 @@ pub(crate) fn check(config: &ModelConfig) -> Result<(), Error> {
 fn num_layers(hf: &HfConfig) -> Result<usize, Error> {
     match hf.size("num_hidden_layers")? {
         layers @ 1..=MAX_LAYERS => Ok(layers),
-        layers => wrong("num_hidden_layers", "a size that a model can have", layers),
+        layers => wrong("num_hidden_layers", POSSIBLE_SIZE, layers),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::json::{Object, brief, whole};
 use crate::{Activation, Error, LayerType, ModelConfig, RopeScaling};
 
 use validate::check_layers;
-pub(crate) use validate::{MAX_LAYERS, validate};
+pub(crate) use validate::{MAX_LAYERS, POSSIBLE_SIZE, impossible_size, validate};
 pub(crate) use write::{architecture_json, inference_json};
 
 /// Reads the decoder's numbers from a whole manifest.

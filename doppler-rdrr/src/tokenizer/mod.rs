@@ -16,6 +16,16 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::Error;
 use crate::convert::gguf::{Array, Gguf, Value, ValueType, string, wrong_type};
+use crate::json::MAX_JSON_BYTES;
+
+/// The largest `tokenizer.json` that is written and read, in bytes: three times that of the largest known vocabulary.
+pub const MAX_TOKENIZER_BYTES: u64 = MAX_JSON_BYTES;
+
+/// What no reader would take is not written.
+pub(crate) fn check_size(tokenizer_json: &[u8]) -> Result<(), Error> {
+    let (what, size, limit) = ("tokenizer.json", tokenizer_json.len() as u64, MAX_TOKENIZER_BYTES);
+    if size > limit { Err(Error::TooLarge { what: what.to_owned(), size, limit }) } else { Ok(()) }
+}
 
 /// More tokens than any vocabulary has; it bounds every table made from one.
 const MAX_TOKENS: usize = 1 << 21;

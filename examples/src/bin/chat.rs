@@ -2,7 +2,6 @@
 
 use std::io::BufRead;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
@@ -10,7 +9,7 @@ use clap::Parser;
 use doppler_core::prelude::*;
 use examples::{Answer, ModelArgs, SamplingArgs, end, say};
 
-/// Talks with a model by its own chat template.
+/// Talks with a model by its own chat template. `/reset` begins a new conversation.
 #[derive(Parser)]
 struct Args {
     #[command(flatten)]
@@ -25,6 +24,9 @@ struct Args {
     system: Option<String>,
 }
 
+static ANSWERING: AtomicBool = AtomicBool::new(false);
+static STOP: AtomicBool = AtomicBool::new(false);
+
 fn main() -> ExitCode {
     end(pollster::block_on(run(Args::parse())))
 }
@@ -32,17 +34,14 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> Result<()> {
     let mut pipeline = args.model.load().await?;
     let tokenizer = Tokenizer::of(pipeline.model())?;
-    let (answering, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    {
-        let (answering, stop) = (answering.clone(), stop.clone());
-        ctrlc::set_handler(move || {
-            if !answering.load(Ordering::SeqCst) {
-                std::process::exit(0);
-            }
-            stop.store(true, Ordering::SeqCst);
-        })?;
-    }
+    ctrlc::set_handler(|| {
+        if !ANSWERING.load(Ordering::SeqCst) {
+            std::process::exit(0);
+        }
+        STOP.store(true, Ordering::SeqCst);
+    })?;
     let mut messages: Vec<Message> = args.system.iter().map(|text| Message::new("system", text)).collect();
+    let begin = messages.len();
     let mut lines = std::io::stdin().lock().lines();
     loop {
         say("> ")?;
@@ -50,22 +49,45 @@ async fn run(args: Args) -> Result<()> {
             println!();
             return Ok(());
         };
-        if line.trim().is_empty() {
+        match line.trim() {
+            "" => continue,
+            "/reset" => messages.truncate(begin),
+            _ => messages.push(Message::user(line)),
+        }
+        if messages.len() == begin {
             continue;
         }
-        messages.push(Message::user(line));
-        let prompt = tokenizer.encode(&pipeline.chat(&messages)?, false)?;
-        let (max_tokens, sampler) = (args.max_tokens, args.sampling.sampler());
-        let options = GenerateOptions { max_tokens, sampler, ..GenerateOptions::default() };
-        stop.store(false, Ordering::SeqCst);
-        answering.store(true, Ordering::SeqCst);
-        let mut answer = Answer::default();
-        let each = |text: &str| say(text).map(|()| !stop.load(Ordering::SeqCst));
-        if let Err(error) = answer.stream(&mut pipeline, &tokenizer, &prompt, options, each).await {
-            eprintln!("{error:#}");
+        STOP.store(false, Ordering::SeqCst);
+        ANSWERING.store(true, Ordering::SeqCst);
+        let answered = answer(&mut pipeline, &tokenizer, &messages, &args).await;
+        ANSWERING.store(false, Ordering::SeqCst);
+        match answered {
+            Ok(text) => messages.push(Message::new("assistant", text)),
+            Err(error) => {
+                // The turn that got no answer must not stand in the way of the next.
+                messages.pop();
+                eprintln!("error: {error:#}; the message is forgotten, /reset forgets all");
+            }
         }
-        answering.store(false, Ordering::SeqCst);
-        println!();
-        messages.push(Message::new("assistant", answer.text));
     }
+}
+
+/// Streams the answer, and says why when it was cut.
+async fn answer(
+    pipeline: &mut DecoderPipeline,
+    tokenizer: &Tokenizer,
+    messages: &[Message],
+    args: &Args,
+) -> Result<String> {
+    let prompt = pipeline.prompt(tokenizer, messages)?;
+    let (max_tokens, sampler) = (args.max_tokens, args.sampling.sampler());
+    let options = GenerateOptions { max_tokens, sampler, ..Default::default() };
+    let mut answer = Answer::default();
+    let each = |text: &str| say(text).map(|()| !STOP.load(Ordering::SeqCst));
+    answer.stream(pipeline, tokenizer, &prompt, options, each).await?;
+    if let Some(reason @ (FinishReason::Length | FinishReason::Context)) = answer.finish_reason {
+        eprint!(" [cut: {}; a larger --max-tokens or --max-seq-len, or /reset, makes room]", reason.name());
+    }
+    println!();
+    Ok(answer.text)
 }

@@ -46,7 +46,7 @@ async fn run(args: Args) -> Result<()> {
     let prompt = if args.raw {
         tokenizer.encode(&args.prompt, true)?
     } else {
-        tokenizer.encode(&pipeline.chat(&[Message::user(&args.prompt)])?, false)?
+        pipeline.prompt(&tokenizer, &[Message::user(&args.prompt)])?
     };
     let top_logits =
         if args.top_logits > 0 { top_logits(&mut pipeline, &prompt, args.top_logits).await? } else { vec![] };

@@ -52,7 +52,9 @@ fn rdrr(args: &Args) -> Result<()> {
         with_bar("verifying", |bar| model.verify(|done, total| show(bar, done, total)))?;
     }
     let manifest = model.manifest();
-    let context = args.context.unwrap_or(model.config().max_position_embeddings.min(4096));
+    let allowed = model.config().max_position_embeddings;
+    let context = args.context.unwrap_or(allowed.min(4096));
+    anyhow::ensure!((1..=allowed).contains(&context), doppler_core::Error::MaxSeqLen { asked: context, allowed });
     let shard = |s: &Shard| json!({ "filename": s.filename, "size": s.size, "digest": s.digest.to_string() });
     let shards: Vec<Value> = manifest.shards().iter().map(shard).collect();
     let extra = json!({

@@ -1,16 +1,20 @@
 //! The pipeline: token ids in, logits out, with a key-value cache that grows and rewinds.
 
+mod builder;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use builder::PipelineBuilder;
 use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::chat_template::{ChatOptions, ChatTemplate, Message};
 use crate::decoder::{Decoder, Forward, Inputs};
 use crate::device::Pending;
 use crate::kv_cache::KvCache;
+use crate::text::Tokenizer;
 use crate::{Device, Error, MemoryPlan, Tensor};
 
 /// Decode steps submitted before their tokens are known: the GPU never waits for the CPU to look.
@@ -38,7 +42,8 @@ pub trait Pipeline {
     /// The likeliest next token, appended. Steps may run ahead of it; [`Pipeline::rewind`] drops the surplus.
     ///
     /// # Errors
-    /// [`Error::NoLogits`] when there are no tokens, [`Error::ContextFull`], and what the device reports.
+    /// [`Error::NoLogits`] when there are no tokens, [`Error::ContextFull`], [`Error::NanLogits`], and what the device
+    /// reports.
     async fn greedy(&mut self) -> Result<u32, Error>;
 
     /// Forgets everything from `position` on.
@@ -67,118 +72,6 @@ impl Logits {
     /// Each position's logits.
     pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.values.chunks_exact(self.vocab_size)
-    }
-}
-
-/// Builds a [`DecoderPipeline`].
-#[derive(Debug, Clone)]
-pub struct PipelineBuilder {
-    device: Device,
-    path: PathBuf,
-    max_seq_len: Option<usize>,
-    kv_dtype: DType,
-    prefill_chunk: usize,
-    memory_budget: Option<u64>,
-    int8_activations: bool,
-}
-
-impl PipelineBuilder {
-    /// Tokens that the context can hold; 4096, or the model's own limit when that is less.
-    #[must_use]
-    pub fn max_seq_len(mut self, tokens: usize) -> Self {
-        self.max_seq_len = Some(tokens);
-        self
-    }
-
-    /// [`DType::F16`] (the default) or [`DType::F32`].
-    #[must_use]
-    pub fn kv_dtype(mut self, dtype: DType) -> Self {
-        self.kv_dtype = dtype;
-        self
-    }
-
-    /// Prompt tokens in one submission; 512.
-    #[must_use]
-    pub fn prefill_chunk(mut self, tokens: usize) -> Self {
-        self.prefill_chunk = tokens.max(1);
-        self
-    }
-
-    /// Whether a decode step may round the inputs of its products to int8 in blocks of 32, as llama.cpp does; `true`.
-    /// Steps are several times faster, and logits a few hundredths farther from those of f32 arithmetic.
-    /// [`DecoderPipeline::why_not_int8`] says where it is not done.
-    #[must_use]
-    pub fn int8_activations(mut self, allowed: bool) -> Self {
-        self.int8_activations = allowed;
-        self
-    }
-
-    /// Bytes that weights, cache and activations may take together.
-    #[must_use]
-    pub fn memory_budget(mut self, bytes: u64) -> Self {
-        self.memory_budget = Some(bytes);
-        self
-    }
-
-    /// What it will take, before anything is allocated.
-    ///
-    /// # Errors
-    /// A model that cannot be opened, or a context that it does not allow.
-    pub fn plan(&self) -> Result<MemoryPlan, Error> {
-        let model = Model::open(&self.path)?;
-        Ok(self.plan_for(&model, self.context(model.config())?))
-    }
-
-    fn plan_for(&self, model: &Model, max_seq_len: usize) -> MemoryPlan {
-        MemoryPlan::new(model, max_seq_len, self.kv_dtype, self.prefill_chunk, self.device.gpu().is_some())
-    }
-
-    fn context(&self, config: &ModelConfig) -> Result<usize, Error> {
-        let allowed = config.max_position_embeddings;
-        let asked = self.max_seq_len.unwrap_or(allowed.min(4096));
-        if asked == 0 || asked > allowed { Err(Error::MaxSeqLen { asked, allowed }) } else { Ok(asked) }
-    }
-
-    /// Opens the model and loads it onto the device.
-    ///
-    /// # Errors
-    /// Everything that can be wrong with the files, the configuration and the device.
-    pub async fn build(self) -> Result<DecoderPipeline, Error> {
-        self.build_with_progress(|_, _| {}).await
-    }
-
-    /// [`PipelineBuilder::build`], telling bytes loaded and in total.
-    ///
-    /// # Errors
-    /// As [`PipelineBuilder::build`].
-    pub async fn build_with_progress(self, progress: impl FnMut(u64, u64)) -> Result<DecoderPipeline, Error> {
-        let model = Arc::new(Model::open(&self.path)?);
-        let config = model.config();
-        if !matches!(self.kv_dtype, DType::F16 | DType::F32) {
-            return Err(Error::KvDType { dtype: self.kv_dtype });
-        }
-        let max_seq_len = self.context(config)?;
-        let plan = self.plan_for(&model, max_seq_len);
-        let budgets = [self.memory_budget, self.device.memory_budget()];
-        plan.check(budgets.into_iter().flatten().min(), max_seq_len)?;
-        let decoder = Decoder::load(&self.device, &model, self.kv_dtype, self.int8_activations, progress)?;
-        let cache = KvCache::new(&self.device, config, self.kv_dtype, 1, max_seq_len)?;
-        let scalar = |label| self.device.alloc(label, &[1], DType::U32);
-        Ok(DecoderPipeline {
-            next: scalar("next_token")?,
-            start: scalar("start")?,
-            decoder,
-            cache,
-            model,
-            plan,
-            max_seq_len,
-            prefill_chunk: self.prefill_chunk,
-            device: self.device,
-            tokens: Vec::new(),
-            computed: 0,
-            ahead: VecDeque::new(),
-            decode: None,
-        })
     }
 }
 
@@ -258,7 +151,28 @@ impl DecoderPipeline {
         self.plan
     }
 
-    /// The prompt of a conversation by the model's own chat template, ready for `Tokenizer::encode(…, false)`.
+    /// The ids of a conversation by the model's own chat template. Messages are text and nothing else: one that contains
+    /// a token by which the template marks turns could speak for somebody else, and is refused. To allow it, encode
+    /// what [`DecoderPipeline::chat`] gives.
+    ///
+    /// # Errors
+    /// [`Error::ControlToken`], and as [`DecoderPipeline::chat`] and [`Tokenizer::encode`].
+    pub fn prompt(&self, tokenizer: &Tokenizer, messages: &[Message]) -> Result<Vec<u32>, Error> {
+        for Message { role, content } in messages {
+            for text in [role, content] {
+                if let Some(token) = tokenizer.special_token_in(text)? {
+                    return Err(Error::ControlToken { role: role.clone(), token });
+                }
+            }
+        }
+        tokenizer.encode(&self.chat(messages)?, false)
+    }
+
+    /// The prompt of a conversation by the model's own chat template, ready for `Tokenizer::encode(…, false)`. Special
+    /// tokens that stand in a message control the model then; [`DecoderPipeline::prompt`] refuses them.
+    ///
+    /// The template is a program that comes with the model. Its time and output are bounded, its memory is not: one that
+    /// doubles a text in a loop can end the process. Take models from where you would take programs.
     ///
     /// # Errors
     /// A model without a template, and a template that fails.
@@ -279,10 +193,10 @@ impl DecoderPipeline {
             return Err(Error::ContextFull { wanted: positions, max_seq_len, allowed });
         }
         if positions > self.cache.capacity {
-            let used = self.computed;
-            self.cache = self.cache.grown(&self.device, &self.decoder.config, positions, used, self.max_seq_len)?;
             // Recorded for the old capacity.
             self.decode = None;
+            let used = self.computed;
+            self.cache = self.cache.grown(&self.device, &self.decoder.config, positions, used, self.max_seq_len)?;
         }
         Ok(())
     }
@@ -409,9 +323,8 @@ impl Pipeline for DecoderPipeline {
         }
         let bytes = self.ahead.pop_front().ok_or(Error::NoLogits)?.bytes().await?;
         let id: u32 = bytemuck::pod_read_unaligned(&bytes);
-        if id as usize >= self.config().vocab_size {
-            // The kernel answers so when a logit is NaN.
-            return Err(Error::TokenOutOfRange { id, vocab_size: self.config().vocab_size });
+        if id == NAN {
+            return Err(Error::NanLogits);
         }
         self.tokens.push(id);
         Ok(id)
@@ -428,8 +341,14 @@ impl Pipeline for DecoderPipeline {
     }
 }
 
+/// What stands for the likeliest token when a logit is NaN: the kernel's answer, and [`argmax`]'s.
+const NAN: u32 = u32::MAX;
+
 /// The index of the largest value; the lowest wins ties.
-pub(crate) fn argmax(values: &[f32]) -> u32 {
+fn argmax(values: &[f32]) -> u32 {
+    if values.iter().any(|value| value.is_nan()) {
+        return NAN;
+    }
     let best =
         values.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, &v)| if v > best.1 { (i, v) } else { best });
     best.0 as u32
