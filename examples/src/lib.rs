@@ -35,6 +35,14 @@ pub struct ModelArgs {
     /// Compute decode steps with f32 activations only, slower and nearer to f32 arithmetic
     #[arg(long)]
     pub no_int8: bool,
+    /// Run a kernel by this variant instead of the chosen one; may be given several times
+    #[arg(long = "variant", value_name = "KERNEL=VARIANT", value_parser = override_of)]
+    pub variants: Vec<(String, String)>,
+}
+
+fn override_of(text: &str) -> Result<(String, String), String> {
+    let (kernel, variant) = text.split_once('=').ok_or("expected KERNEL=VARIANT, for example matmul=gemm")?;
+    Ok((kernel.to_owned(), variant.to_owned()))
 }
 
 /// How tokens are drawn; temperature 0 is greedy.
@@ -80,7 +88,12 @@ impl ModelArgs {
     /// Everything that can be wrong with the device and the model.
     pub async fn load(&self) -> Result<DecoderPipeline> {
         let path = self.locate()?;
-        let device = Device::open(&DeviceOptions { choice: self.device.parse()?, ..DeviceOptions::default() }).await?;
+        let device = Device::open(&DeviceOptions {
+            choice: self.device.parse()?,
+            kernel_overrides: self.variants.iter().cloned().collect(),
+            ..DeviceOptions::default()
+        })
+        .await?;
         let DeviceReport { executor, adapter, driver, why, .. } = device.report();
         eprintln!("{executor} on {adapter} ({driver}): {why}");
         let mut builder =

@@ -49,16 +49,16 @@ impl Gpu {
         }
     }
 
-    /// Runs steps once, each in a pass of its own between two timestamps; the time of each. `None` where the device has no
-    /// timestamps.
+    /// Runs steps once in one pass with a timestamp after each; the time of each, from the one before. `None` where the device
+    /// has no timestamps inside passes.
     pub fn profile(&self, steps: &[GpuStep]) -> Result<Option<Vec<Duration>>, Error> {
-        if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+        if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES) {
             return Ok(None);
         }
         let mut times = Vec::new();
         // A query set holds 4096 timestamps.
-        for steps in steps.chunks(2048) {
-            let count = 2 * steps.len() as u32;
+        for steps in steps.chunks(4095) {
+            let count = 1 + steps.len() as u32;
             let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("profile"),
                 ty: wgpu::QueryType::Timestamp,
@@ -68,16 +68,13 @@ impl Gpu {
             let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
             let resolved = self.filled("timestamps", &vec![0; bytes as usize], usage);
             let mut encoder = self.device.create_command_encoder(&Default::default());
-            for (i, step) in steps.iter().enumerate() {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: None,
-                    timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                        query_set: &queries,
-                        beginning_of_pass_write_index: Some(2 * i as u32),
-                        end_of_pass_write_index: Some(2 * i as u32 + 1),
-                    }),
-                });
-                step.encode(&mut pass);
+            {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                pass.write_timestamp(&queries, 0);
+                for (i, step) in steps.iter().enumerate() {
+                    step.encode(&mut pass);
+                    pass.write_timestamp(&queries, i as u32 + 1);
+                }
             }
             encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
             let staging = self.staging(bytes);
@@ -87,7 +84,7 @@ impl Gpu {
             let ticks: Vec<u64> = bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
             let period = f64::from(self.queue.get_timestamp_period());
             let between = |pair: &[u64]| Duration::from_nanos((pair[1].saturating_sub(pair[0]) as f64 * period) as u64);
-            times.extend(ticks.chunks_exact(2).map(between));
+            times.extend(ticks.windows(2).map(between));
         }
         Ok(Some(times))
     }

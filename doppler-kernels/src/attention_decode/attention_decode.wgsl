@@ -81,20 +81,6 @@ fn load_heads(thread: u32, kv_head: u32) {
     workgroupBarrier();
 }
 
-fn write_cache(thread: u32, kv_head: u32, row: u32) {
-    for (var i = thread; i < QUADS; i += WG) {
-        let at = GROUP * HEAD_DIM + 4u * i;
-        k[row + i] = pack_quad(vec4<f32>(heads[at], heads[at + 1u], heads[at + 2u], heads[at + 3u]));
-        let d = kv_head * HEAD_DIM + 4u * i;
-        var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
-        if BIAS != 0u {
-            let origin = (params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + d;
-            x += vec4<f32>(vectors[origin], vectors[origin + 1u], vectors[origin + 2u], vectors[origin + 3u]);
-        }
-        v[row + i] = pack_quad(x);
-    }
-}
-
 fn capped(dot: f32) -> f32 {
     let score = dot * params.scale;
     if params.softcap == 0.0 {
@@ -102,6 +88,51 @@ fn capped(dot: f32) -> f32 {
     }
     // tanh of large arguments overflows on some drivers.
     return params.softcap * tanh(clamp(score / params.softcap, -15.0, 15.0));
+}
+
+// Invocations beyond the items take other positions of a tile: slices of it.
+const SLICES: u32 = max(WG / ITEMS, 1u);
+
+// Keys and values of a tile on their way, in registers.
+var<private> keys: array<Quad, KEYS>;
+var<private> values_ahead: array<Quad, PER * VALUES>;
+
+fn load_keys(thread: u32, kv_head: u32, at: u32, end: u32) {
+    for (var i = 0u; i < KEYS; i++) {
+        let quad = thread + i * WG;
+        let position = at + quad / QUADS;
+        if quad < TILE * QUADS && position < end {
+            keys[i] = k[(position * params.num_key_value_heads + kv_head) * QUADS + quad % QUADS];
+        }
+    }
+}
+
+fn load_values(thread: u32, kv_head: u32, at: u32, end: u32) {
+    for (var i = 0u; i < PER; i++) {
+        let item = thread % ITEMS + i * WG;
+        for (var j = 0u; j < VALUES; j++) {
+            let position = at + thread / ITEMS + j * SLICES;
+            if position < end && item < ITEMS {
+                values_ahead[i * VALUES + j] =
+                    v[(position * params.num_key_value_heads + kv_head) * QUADS + item % QUADS];
+            }
+        }
+    }
+}
+
+fn new_key_quad(i: u32) -> Quad {
+    let at = GROUP * HEAD_DIM + 4u * i;
+    return pack_quad(vec4<f32>(heads[at], heads[at + 1u], heads[at + 2u], heads[at + 3u]));
+}
+
+fn new_value_quad(kv_head: u32, i: u32) -> Quad {
+    let d = kv_head * HEAD_DIM + 4u * i;
+    var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
+    if BIAS != 0u {
+        let at = (params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + d;
+        x += vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
+    }
+    return pack_quad(x);
 }
 
 @compute @workgroup_size(WG)
@@ -113,17 +144,23 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let length = (position + 1u - first + params.splits - 1u) / params.splits;
     let begin = min(first + piece * length, position + 1u);
     let end = min(begin + length, position + 1u);
-    let row_pitch = params.num_key_value_heads * QUADS;
 
+    // Everything that comes from memory is asked for before anything is waited for.
+    load_keys(thread, kv_head, begin, end);
+    load_values(thread, kv_head, begin, end);
+    var new_value_quads: array<Quad, PER>;
+    for (var i = 0u; i < PER; i++) {
+        new_value_quads[i] = new_value_quad(kv_head, (thread % ITEMS + i * WG) % QUADS);
+    }
     load_heads(thread, kv_head);
     if begin <= position && position < end {
-        write_cache(thread, kv_head, position * row_pitch + kv_head * QUADS);
+        let row = (position * params.num_key_value_heads + kv_head) * QUADS;
+        for (var i = thread; i < QUADS; i += WG) {
+            k[row + i] = new_key_quad(i);
+            v[row + i] = new_value_quad(kv_head, i);
+        }
     }
-    storageBarrier();
-    workgroupBarrier();
 
-    // Invocations beyond the items take other positions of a tile: slices of it.
-    let slices = max(WG / ITEMS, 1u);
     let slice = thread / ITEMS;
     var sums: array<vec4<f32>, PER>;
     var totals: array<f32, PER>;
@@ -133,10 +170,19 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     }
     for (var at = begin; at < end; at += TILE) {
         let count = min(TILE, end - at);
-        for (var i = thread; i < count * QUADS; i += WG) {
-            tile[i / QUADS * PITCH + i % QUADS] = k[(at + i / QUADS) * row_pitch + kv_head * QUADS + i % QUADS];
+        for (var i = 0u; i < KEYS; i++) {
+            let quad = thread + i * WG;
+            if quad < count * QUADS {
+                // The new position is not in memory yet, as far as this workgroup can see.
+                var value = keys[i];
+                if at + quad / QUADS == position {
+                    value = new_key_quad(quad % QUADS);
+                }
+                tile[quad / QUADS * PITCH + quad % QUADS] = value;
+            }
         }
         workgroupBarrier();
+        load_keys(thread, kv_head, at + TILE, end);
         for (var i = thread; i < GROUP * TILE; i += WG) {
             let h = i / TILE;
             let t = i % TILE;
@@ -153,29 +199,37 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
             scores[i] = score;
         }
         workgroupBarrier();
-        if slice < slices {
+        if slice < SLICES {
             for (var i = 0u; i < PER; i++) {
                 let item = thread % ITEMS + i * WG;
                 if item < ITEMS {
                     let h = item / QUADS;
                     var new_largest = largest[i];
-                    for (var t = 0u; t < count; t++) {
+                    for (var t = 0u; t < TILE; t++) {
                         new_largest = max(new_largest, scores[h * TILE + t]);
                     }
                     let shrink = exp(largest[i] - new_largest);
                     largest[i] = new_largest;
                     var sum = sums[i] * shrink;
                     var total = totals[i] * shrink;
-                    for (var t = slice; t < count; t += slices) {
-                        let weight = exp(scores[h * TILE + t] - new_largest);
-                        total += weight;
-                        sum += weight * unpack_quad(v[(at + t) * row_pitch + kv_head * QUADS + item % QUADS]);
+                    for (var j = 0u; j < VALUES; j++) {
+                        let t = slice + j * SLICES;
+                        if t < count {
+                            var value = values_ahead[i * VALUES + j];
+                            if at + t == position {
+                                value = new_value_quads[i];
+                            }
+                            let weight = exp(scores[h * TILE + t] - new_largest);
+                            total += weight;
+                            sum += weight * unpack_quad(value);
+                        }
                     }
                     sums[i] = sum;
                     totals[i] = total;
                 }
             }
         }
+        load_values(thread, kv_head, at + TILE, end);
     }
     // Slices share the largest score, so that their sums just add up.
     workgroupBarrier();
@@ -189,7 +243,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         if slice == 0u && item < ITEMS {
             var sum = sums[i];
             var total = totals[i];
-            for (var s = 1u; s < slices && MERGED > 1u; s++) {
+            for (var s = 1u; s < SLICES && MERGED > 1u; s++) {
                 sum += merged[thread + s * ITEMS];
                 total += merged_totals[thread + s * ITEMS];
             }

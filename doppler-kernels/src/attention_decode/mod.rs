@@ -77,8 +77,12 @@ impl AttentionDecode {
 
 /// Invocations whose sums are added up at the end: all, if several share an item.
 fn merged(a: &Attention) -> usize {
-    let items = a.num_attention_heads / a.num_key_value_heads * a.head_dim / 4;
-    if 2 * items <= WG { WG } else { 1 }
+    if 2 * items(a) <= WG { WG } else { 1 }
+}
+
+/// Fours of output elements of a group of heads.
+fn items(a: &Attention) -> usize {
+    a.num_attention_heads / a.num_key_value_heads * a.head_dim / 4
 }
 
 /// Bytes of workgroup memory with tiles of `positions`.
@@ -115,7 +119,9 @@ impl Kernel for AttentionDecode {
             ("HEAD_DIM", a.head_dim as u32),
             ("GROUP", group as u32),
             ("TILE", tile as u32),
-            ("PER", (group * a.head_dim / 4).div_ceil(WG) as u32),
+            ("PER", items(a).div_ceil(WG) as u32),
+            ("KEYS", (tile * a.head_dim / 4).div_ceil(WG) as u32),
+            ("VALUES", tile.div_ceil((WG / items(a)).max(1)) as u32),
             ("MERGED", merged(a) as u32),
             ("BIAS", u32::from(self.bias)),
             ("QK_NORM", u32::from(self.qk_norm.is_some())),
