@@ -8,7 +8,8 @@ FOLDER takes 2 GB. LIBGGML_BASE.so is llama.cpp's shared library (`libggml-base.
 byte of the weights comes from our code. Nor does the reference: transformers reads each file with gguf-py, which must
 give the same numbers as llama.cpp's own dequantizer. The reference is requantized.json among doppler-core's fixtures:
 each format with the digest of its file, and cases as in the hf_*.json files beside it. `--check` holds the program
-`generate` against it, needs no package, and ends with status 1 when a logit or a greedy token is too far off.
+`generate` against it, needs no package, and ends with status 1 when a logit or a greedy token is too far off. The test
+`every_weight_format` does that without this script: it writes files of the same digests itself.
 """
 
 import argparse

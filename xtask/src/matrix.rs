@@ -23,6 +23,8 @@ struct Record {
     formats: Vec<String>,
     device: String,
     tolerance: f32,
+    /// How many, if not all of the reference.
+    prompts: Option<usize>,
     tokens: usize,
     context: usize,
     memory_bytes: u64,
@@ -51,7 +53,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 .with_context(|| format!("{} is no record of a test", path.display()))?;
             let row = rows.entry((record.family, record.model)).or_default();
             row.formats.extend(record.formats);
-            row.devices.insert(format!("{} ({} tokens)", short(&record.device), record.tokens));
+            let prompts = record.prompts.map(|prompts| format!("{prompts} prompt, ")).unwrap_or_default();
+            row.devices.insert(format!("{} ({prompts}{} tokens)", short(&record.device), record.tokens));
             row.tolerance = row.tolerance.max(record.tolerance);
             (row.context, row.memory_bytes) = (record.context, record.memory_bytes);
         }
