@@ -83,7 +83,7 @@ async fn check_model(device: &Device, model: &Path, expected: &Value, fixture: &
         last = Some(pipeline);
     }
     let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
-    common::passed(&name(fixture.parent().unwrap()), &name(fixture), &last.unwrap(), TOLERANCE, 32);
+    common::passed(&name(fixture.parent().unwrap()), &name(fixture), &last.unwrap(), TOLERANCE, None, 32);
 }
 
 /// The tokenizer's ids and the rendered chat are those of Hugging Face.

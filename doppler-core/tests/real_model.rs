@@ -1,18 +1,25 @@
 //! Real models against Hugging Face transformers in fp32: prompt ids, logits and greedy tokens, on every executor.
 //!
-//! SmolLM2 (98 MB) is behind the feature `real-model-tests`; Gemma 3 270M and Qwen2.5-Coder 0.5B (745 MB together) are
-//! behind `all-model-tests`. Each comes from the cache, else from its sources.
+//! SmolLM2 (98 MB) is behind the feature `real-model-tests`; Gemma 3 270M and Qwen2.5-Coder 0.5B and 1.5B (1.9 GB
+//! together) are behind `all-model-tests`. Each comes from the cache, else from its sources.
 #![cfg(feature = "real-model-tests")]
 #![allow(clippy::unwrap_used)] // clippy knows tests, not the functions that they call
 
 mod common;
+mod requantize;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use doppler_core::prelude::*;
+use doppler_core::rdrr::convert::{ConvertOptions, convert};
+#[cfg(all(feature = "all-model-tests", feature = "gpu-tests"))]
+use doppler_core::rdrr::{NewModel, Writer, dequantize};
 use doppler_core::{DeviceChoice, DeviceOptions, catalog, models};
+#[cfg(all(feature = "all-model-tests", feature = "gpu-tests"))]
+use half::f16;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// A model of the catalog and what transformers says of it.
 struct Real {
@@ -43,9 +50,16 @@ static QWEN: Real = Real::new(
     include_str!("fixtures/reference/hf_qwen2.5-coder-0.5b-instruct-q4_k_m.json"),
 );
 
+#[cfg(feature = "all-model-tests")]
+static QWEN_1_5B: Real = Real::new(
+    "qwen2.5-coder-1.5b-instruct",
+    include_str!("fixtures/reference/hf_qwen2.5-coder-1.5b-instruct-q4_k_m.json"),
+);
+
 /// How near the logits must come: the tolerance of this project, for a cache of each type.
-const F32_CACHE: f32 = 0.05;
-const F16_CACHE: f32 = 0.15;
+fn tolerance(kv_dtype: DType) -> f32 {
+    if kv_dtype == DType::F16 { 0.15 } else { 0.05 }
+}
 
 struct Case {
     prompt: String,
@@ -55,10 +69,9 @@ struct Case {
     greedy: Vec<(u32, f32)>,
 }
 
-fn cases(model: &Real) -> Vec<Case> {
+fn cases(reference: &Value) -> Vec<Case> {
     let ids = |v: &Value| -> Vec<u32> { v.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as u32).collect() };
     let floats = |v: &Value| -> Vec<f32> { v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect() };
-    let reference: Value = serde_json::from_str(model.reference).unwrap();
     let cases = reference["cases"].as_array().unwrap();
     assert!(!cases.is_empty());
     cases
@@ -73,14 +86,27 @@ fn cases(model: &Real) -> Vec<Case> {
         .collect()
 }
 
-/// Checks logits and `tokens` greedy tokens of each prompt on one device.
-fn check(model: &Real, options: &DeviceOptions, kv_dtype: DType, tolerance: f32, tokens: usize) {
+/// Checks logits and `tokens` greedy tokens of the first `prompts` prompts on one device.
+fn check(model: &Real, options: &DeviceOptions, kv_dtype: DType, prompts: usize, tokens: usize) {
+    let reference: Value = serde_json::from_str(model.reference).unwrap();
+    let all = cases(&reference);
+    let cases = &all[..prompts.min(all.len())];
+    let pipeline = run(model.path(), cases, options, kv_dtype, tokens);
+    let entry = catalog::ENTRIES.iter().find(|entry| entry.id == model.id).unwrap();
+    let fewer = (cases.len() < all.len()).then_some(cases.len());
+    common::passed(entry.family, model.id, &pipeline, tolerance(kv_dtype), fewer, tokens);
+}
+
+/// Holds the model in the folder `path` against the cases, and returns its pipeline for further questions.
+fn run(path: &Path, cases: &[Case], options: &DeviceOptions, kv_dtype: DType, tokens: usize) -> DecoderPipeline {
+    let tolerance = tolerance(kv_dtype);
     pollster::block_on(async {
         let device = Device::open(options).await.unwrap();
-        let builder = DecoderPipeline::builder(&device, model.path()).max_seq_len(512).kv_dtype(kv_dtype);
+        let builder = DecoderPipeline::builder(&device, path).max_seq_len(512).kv_dtype(kv_dtype);
         let mut pipeline = builder.build().await.unwrap();
         let tokenizer = Tokenizer::of(pipeline.model()).unwrap();
-        for case in cases(model) {
+        let (mut furthest, mut same) = (0.0_f32, 0);
+        for case in cases {
             assert_eq!(tokenizer.encode(&case.prompt, true).unwrap(), case.prompt_ids, "{}", case.prompt);
             pipeline.rewind(0).unwrap();
             let logits = pipeline.forward(&case.prompt_ids, 1).await.unwrap();
@@ -93,6 +119,7 @@ fn check(model: &Real, options: &DeviceOptions, kv_dtype: DType, tolerance: f32,
             for (id, expected) in known {
                 let off = (logits[id as usize] - expected).abs();
                 assert!(off <= tolerance, "{:?}: {}: logit {id} is off by {off}", options.choice, case.prompt);
+                furthest = furthest.max(off);
             }
             for (step, (expected, margin)) in case.greedy.iter().take(tokens).enumerate() {
                 let id = pipeline.greedy().await.unwrap();
@@ -105,12 +132,21 @@ fn check(model: &Real, options: &DeviceOptions, kv_dtype: DType, tolerance: f32,
                     );
                     break;
                 }
+                same += 1;
             }
         }
-        let entry = catalog::ENTRIES.iter().find(|entry| entry.id == model.id).unwrap();
-        common::passed(entry.family, model.id, &pipeline, tolerance, tokens);
-    });
+        eprintln!(
+            "{}, {kv_dtype} cache: {} prompts, logits within {furthest:.1e}, {same} of {} greedy tokens the same",
+            pipeline.model().manifest().model_id(),
+            cases.len(),
+            cases.len() * tokens,
+        );
+        pipeline
+    })
 }
+
+/// All prompts of a reference.
+const ALL: usize = usize::MAX;
 
 fn on(choice: DeviceChoice) -> DeviceOptions {
     DeviceOptions { choice, ..DeviceOptions::default() }
@@ -118,13 +154,13 @@ fn on(choice: DeviceChoice) -> DeviceOptions {
 
 #[test]
 fn oracle() {
-    check(&SMOLLM2, &on(DeviceChoice::Oracle), DType::F32, F32_CACHE, 32);
+    check(&SMOLLM2, &on(DeviceChoice::Oracle), DType::F32, ALL, 32);
 }
 
 #[test]
 fn host() {
-    check(&SMOLLM2, &on(DeviceChoice::Host), DType::F32, F32_CACHE, 32);
-    check(&SMOLLM2, &on(DeviceChoice::Host), DType::F16, F16_CACHE, 32);
+    check(&SMOLLM2, &on(DeviceChoice::Host), DType::F32, ALL, 32);
+    check(&SMOLLM2, &on(DeviceChoice::Host), DType::F16, ALL, 32);
 }
 
 /// The best adapter at hand; on a software one, where a token takes seconds, fewer tokens.
@@ -142,31 +178,128 @@ fn gpu() {
     let tokens = if software { 3 } else { 32 };
     // As the smallest WebGPU device would run it, with tensors split over bindings of 8 MiB.
     let small = DeviceOptions { webgpu_limits: true, max_binding_bytes: Some(8 << 20), ..named.clone() };
-    check(&SMOLLM2, &small, DType::F16, F16_CACHE, tokens.min(8));
-    check(&SMOLLM2, &named, DType::F32, F32_CACHE, tokens);
-    check(&SMOLLM2, &named, DType::F16, F16_CACHE, tokens);
+    check(&SMOLLM2, &small, DType::F16, ALL, tokens.min(8));
+    check(&SMOLLM2, &named, DType::F32, ALL, tokens);
+    check(&SMOLLM2, &named, DType::F16, ALL, tokens);
+}
+
+/// SmolLM2 in each weight format, in the very files of llama.cpp's quantizer, against transformers reading those.
+#[test]
+fn every_weight_format() {
+    let reference: Value = serde_json::from_str(include_str!("fixtures/reference/requantized.json")).unwrap();
+    let formats = reference["formats"].as_object().unwrap();
+    assert_eq!(formats.len(), DType::WEIGHTS.len());
+    let entry = catalog::ENTRIES.iter().find(|entry| entry.id == SMOLLM2.id).unwrap();
+    let cache_dir = catalog::default_cache_dir().unwrap();
+    let source = catalog::fetch(entry, &cache_dir, &catalog::FetchOptions::default(), &mut |_| {}).unwrap();
+    let source = std::fs::read(source).unwrap();
+    for dtype in DType::WEIGHTS {
+        let known = &formats[dtype.name()];
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let (file, model) = (folder.path().join("model.gguf"), folder.path().join(format!("smollm2-{dtype}.rdrr")));
+        let bytes = requantize::requantize(&source, *dtype);
+        let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(known["sha256"], digest, "{dtype}: this is not the file of llama.cpp");
+        std::fs::write(&file, bytes).unwrap();
+        convert(&file, &model, &ConvertOptions::default(), |_| {}).unwrap();
+
+        let name = format!("{} as {dtype}", SMOLLM2.id);
+        let cases = cases(known);
+        let pipeline = run(&model, &cases, &on(DeviceChoice::Host), DType::F32, 32);
+        let mut kept = serde_json::Map::new();
+        for tensor in pipeline.model().tensors() {
+            let count = kept.get(tensor.dtype.name()).and_then(Value::as_u64).unwrap_or_default();
+            kept.insert(tensor.dtype.name().to_owned(), (count + 1).into());
+        }
+        assert_eq!(Value::Object(kept), known["tensors"], "{dtype}: the conversion changed formats");
+        common::passed(entry.family, &name, &pipeline, tolerance(DType::F32), None, 32);
+        #[cfg(feature = "gpu-tests")]
+        {
+            let (named, software) = best_adapter();
+            let (prompts, tokens) = if software { (1, 2) } else { (cases.len(), 32) };
+            let pipeline = run(&model, &cases[..prompts], &named, DType::F32, tokens);
+            let fewer = software.then_some(prompts);
+            common::passed(entry.family, &name, &pipeline, tolerance(DType::F32), fewer, tokens);
+        }
+    }
 }
 
 #[test]
 #[cfg(feature = "all-model-tests")]
 fn gemma_and_qwen_on_the_host() {
-    for model in [&GEMMA_3, &QWEN] {
-        check(model, &on(DeviceChoice::Host), DType::F32, F32_CACHE, 32);
-        check(model, &on(DeviceChoice::Host), DType::F16, F16_CACHE, 32);
+    for model in [&GEMMA_3, &QWEN, &QWEN_1_5B] {
+        check(model, &on(DeviceChoice::Host), DType::F32, ALL, 32);
+        check(model, &on(DeviceChoice::Host), DType::F16, ALL, 32);
     }
 }
 
-/// With WebGPU's 128 MiB bindings, Gemma's embedding of 262 144 rows (178 MB) is split, for lookup and output head.
 #[test]
 #[cfg(all(feature = "all-model-tests", feature = "gpu-tests"))]
 fn gemma_and_qwen_on_a_gpu() {
     let (named, software) = best_adapter();
-    let tokens = if software { 2 } else { 32 };
+    if software {
+        eprintln!("not run: all prompts of these models take a software adapter most of an hour");
+        return;
+    }
     let small = DeviceOptions { webgpu_limits: true, ..named.clone() };
-    for model in [&GEMMA_3, &QWEN] {
-        check(model, &small, DType::F32, F32_CACHE, tokens);
-        if !software {
-            check(model, &named, DType::F16, F16_CACHE, tokens);
+    for model in [&GEMMA_3, &QWEN, &QWEN_1_5B] {
+        check(model, &small, DType::F32, ALL, 32);
+        check(model, &named, DType::F16, ALL, 32);
+    }
+}
+
+/// Gemma's embedding of 262 144 rows is more than a binding of WebGPU's 128 MiB, so it is split, for the lookup and for
+/// the output head: packed, as in its file (Q8_0, 178 MB), and widened to f16 (336 MB).
+#[test]
+#[cfg(all(feature = "all-model-tests", feature = "gpu-tests"))]
+fn a_large_vocabulary_is_split_on_a_gpu() {
+    const EMBEDDING: &str = "model.embed_tokens.weight";
+    let (named, software) = best_adapter();
+    let small = DeviceOptions { webgpu_limits: true, ..named };
+    let (prompts, tokens, f16_tokens) = if software { (1, 2, 0) } else { (ALL, 32, 32) };
+    check(&GEMMA_3, &small, DType::F32, prompts, tokens);
+
+    let folder = tempfile::tempdir().unwrap();
+    let widened = folder.path().join("gemma-3-270m-f16-embedding.rdrr");
+    let packed = Model::open(GEMMA_3.path()).unwrap();
+    widen(&packed, EMBEDDING, &widened);
+    let reference: Value = serde_json::from_str(GEMMA_3.reference).unwrap();
+    let cases = cases(&reference);
+    let pipeline = run(&widened, &cases[..prompts.min(cases.len())], &small, DType::F32, f16_tokens);
+
+    let limit = pipeline.device().report().max_binding_bytes.unwrap();
+    let bytes = |model: &Model| model.tensor(EMBEDDING).unwrap().num_bytes();
+    assert_eq!(bytes(&packed).div_ceil(limit), 2);
+    assert_eq!(bytes(pipeline.model()).div_ceil(limit), 3);
+}
+
+/// Writes `model` with one of its tensors as f16.
+#[cfg(all(feature = "all-model-tests", feature = "gpu-tests"))]
+fn widen(model: &Model, name: &str, out: &Path) {
+    let mut writer = Writer::create(out).unwrap();
+    for tensor in model.tensors() {
+        let bytes = model.bytes(tensor);
+        if tensor.name == name {
+            let mut values = vec![0.0; tensor.shape.iter().product()];
+            dequantize(tensor.dtype, &bytes, &mut values).unwrap();
+            let values: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
+            writer.begin_tensor(name, DType::F16, &tensor.shape).unwrap();
+            writer.write(bytemuck::cast_slice(&values)).unwrap();
+        } else {
+            writer.begin_tensor(&tensor.name, tensor.dtype, &tensor.shape).unwrap();
+            writer.write(&bytes).unwrap();
         }
     }
+    let text = |text: Option<&str>| text.map(str::to_owned);
+    let new = NewModel {
+        model_id: out.file_stem().unwrap().to_string_lossy().into_owned(),
+        model_type: "transformer".to_owned(),
+        config: model.config().clone(),
+        tokenizer_json: model.tokenizer_json().unwrap(),
+        chat_template: text(model.chat_template()),
+        bos_token: text(model.bos_token()),
+        eos_token: text(model.eos_token()),
+        source: Value::Null,
+    };
+    writer.finish(new).unwrap();
 }

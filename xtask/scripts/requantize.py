@@ -8,13 +8,13 @@ FOLDER takes 2 GB. LIBGGML_BASE.so is llama.cpp's shared library (`libggml-base.
 byte of the weights comes from our code. Nor does the reference: transformers reads each file with gguf-py, which must
 give the same numbers as llama.cpp's own dequantizer. The reference is requantized.json among doppler-core's fixtures:
 each format with the digest of its file, and cases as in the hf_*.json files beside it. `--check` holds the program
-`generate` against it, needs no package, and ends with status 1 when a logit or a greedy token is too far off.
+`generate` against it, needs no package, and ends with status 1 when a logit or a greedy token is too far off. The test
+`every_weight_format` does that without this script: it writes files of the same digests itself.
 """
 
 import argparse
 import collections
 import ctypes
-import hashlib
 import json
 import os
 import pathlib
@@ -22,10 +22,13 @@ import subprocess
 import sys
 import tempfile
 
+from reference import GREEDY_TOKENS, digest, engine, tokenizer, transformers_says
+
 REFERENCE = pathlib.Path("doppler-core/tests/fixtures/reference/requantized.json")
 REFERENCE_BYTES = 200_000
 PROMPTS = ["The capital of France is", "def fibonacci(n):\n"]
-GREEDY_TOKENS = 32
+# What a case has beside its logits of the last position and its greedy tokens; the file has 22 of them.
+LEFT_OUT = "logits_mean", "logits_std", "logsumexp", "greedy_text"
 # The tolerance of this project, by the type of the key-value cache.
 TOLERANCE = {"f32": 0.05, "f16": 0.15}
 
@@ -33,11 +36,6 @@ TOLERANCE = {"f32": 0.05, "f16": 0.15}
 # the rows of down_proj (1536) are blocks of 256; all others are of 576.
 FORMATS = dict.fromkeys(["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"])
 FORMATS |= {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-
-
-def digest(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_name(model, kind):
@@ -122,48 +120,15 @@ def write_model(ggml, source, path, name):
     return dict(kinds)
 
 
-def transformers_says(path, prompts):
-    """The cases of one file: its stored numbers as fp32, all arithmetic in fp32, eager attention."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=torch.float32, attn_implementation="eager").eval()
-
-    def rounded(values):
-        return [round(float(value), 6) for value in values]
-
-    cases = []
-    with torch.no_grad():
-        for prompt, ids in prompts:
-            step = model(torch.tensor([ids]), use_cache=True)
-            logits = step.logits[0, -1]
-            best = torch.topk(logits, 5)
-            case = {"prompt": prompt, "prompt_ids": ids,
-                    "top5_ids": best.indices.tolist(), "top5_logits": rounded(best.values),
-                    "logits_first8": rounded(logits[:8]), "greedy_ids": [], "greedy_margins": []}
-            for _ in range(GREEDY_TOKENS):
-                best = torch.topk(step.logits[0, -1], 2)
-                case["greedy_ids"].append(int(best.indices[0]))
-                case["greedy_margins"].append(round(float(best.values[0] - best.values[1]), 5))
-                step = model(best.indices[:1].view(1, 1), past_key_values=step.past_key_values, use_cache=True)
-            cases.append(case)
-    return cases
-
-
 def make(folder, library, source):
-    import gguf
-    import torch
-    import transformers
-
     folder.mkdir(parents=True, exist_ok=True)
     ggml = Ggml(library)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    prompts = [(prompt, tokenizer(prompt).input_ids) for prompt in PROMPTS]
+    words = tokenizer(source)
+    prompts = [(prompt, words(prompt).input_ids) for prompt in PROMPTS]
     reference = {
         "model": source.name,
         "sha256": digest(source),
-        "engine": f"torch {torch.__version__} CPU + transformers {transformers.__version__} gguf_file=",
+        "engine": engine(),
         "quantize": "ggml_quantize_chunk of llama.cpp's libggml-base, from the fp32 values of the model, no imatrix",
         "dequant": "gguf-py dequantize(), equal to libggml-base's to_float in every bit; all matmuls, activations and "
                    "the KV cache fp32, eager attention",
@@ -173,7 +138,8 @@ def make(folder, library, source):
     for name in FORMATS:
         path = folder / file_name(source.name, name)
         kinds = write_model(ggml, source, path, name)
-        cases = transformers_says(path, prompts)
+        cases = transformers_says(path, prompts, words)
+        cases = [{key: value for key, value in case.items() if key not in LEFT_OUT} for case in cases]
         reference["formats"][name] = {"sha256": digest(path), "tensors": kinds, "cases": cases}
     REFERENCE.write_text(json.dumps(reference, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{REFERENCE.stat().st_size} bytes in {REFERENCE}")

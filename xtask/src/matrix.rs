@@ -23,6 +23,8 @@ struct Record {
     formats: Vec<String>,
     device: String,
     tolerance: f32,
+    /// How many, if not all of the reference.
+    prompts: Option<usize>,
     tokens: usize,
     context: usize,
     memory_bytes: u64,
@@ -51,7 +53,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 .with_context(|| format!("{} is no record of a test", path.display()))?;
             let row = rows.entry((record.family, record.model)).or_default();
             row.formats.extend(record.formats);
-            row.devices.insert(format!("{} ({} tokens)", short(&record.device), record.tokens));
+            let prompts = record.prompts.map(|prompts| format!("{prompts} prompt, ")).unwrap_or_default();
+            row.devices.insert(format!("{} ({prompts}{} tokens)", short(&record.device), record.tokens));
             row.tolerance = row.tolerance.max(record.tolerance);
             (row.context, row.memory_bytes) = (record.context, record.memory_bytes);
         }
@@ -72,8 +75,8 @@ fn page(rows: &BTreeMap<(String, String), Row>) -> Result<String> {
         "# Models\n\
         Made by `cargo xtask matrix` from the tests that passed. Each line: prompt ids, logits (within the tolerance) and\n\
         greedy tokens are those of Hugging Face transformers in fp32, on these devices. Names without a size are tiny random\n\
-        models of the family. Memory is what the plan says for a GPU: weights, an f16 cache of that many tokens, activations\n\
-        and transfers.\n\n\
+        models of the family; \"as\" names a real one that llama.cpp's quantizer put into another format. Memory is\n\
+        what the plan says for a GPU: weights, an f16 cache of that many tokens, activations and transfers.\n\n\
         | family | model | formats | passed on | Δlogit | memory (MB) | at context |\n\
         |---|---|---|---|---|---|---|\n",
     );

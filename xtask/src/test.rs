@@ -23,7 +23,7 @@ pub struct Arguments {
     /// Fail, instead of skipping the tests that need the default model, where it cannot be had
     #[arg(long)]
     require_model: bool,
-    /// Also run the tests that need the catalog's other models, which are fetched (745 MB) unless they are in the cache
+    /// Also run the tests that need the catalog's other models, which are fetched (1.9 GB) unless they are in the cache
     #[arg(long)]
     all_models: bool,
 }

@@ -7,8 +7,15 @@ use doppler_core::MemoryPlan;
 use doppler_core::prelude::*;
 use serde_json::json;
 
-/// Records that the whole test of a model passed on the pipeline's device.
-pub fn passed(family: &str, model: &str, pipeline: &DecoderPipeline, tolerance: f32, tokens: usize) {
+/// Records that the test of a model passed on the pipeline's device, with so many `prompts` if it was not all of them.
+pub fn passed(
+    family: &str,
+    model: &str,
+    pipeline: &DecoderPipeline,
+    tolerance: f32,
+    prompts: Option<usize>,
+    tokens: usize,
+) {
     let mut formats: Vec<_> =
         pipeline.model().tensors().iter().filter(|t| t.shape.len() == 2).map(|t| t.dtype.name()).collect();
     formats.sort_unstable();
@@ -18,8 +25,8 @@ pub fn passed(family: &str, model: &str, pipeline: &DecoderPipeline, tolerance: 
     let context = pipeline.config().max_position_embeddings.min(4096);
     let memory = MemoryPlan::new(pipeline.model(), context, DType::F16, 512, true).total();
     let record = json!({
-        "family": family, "model": model, "formats": formats, "device": device, "tolerance": tolerance, "tokens": tokens,
-        "context": context, "memory_bytes": memory,
+        "family": family, "model": model, "formats": formats, "device": device, "tolerance": tolerance,
+        "prompts": prompts, "tokens": tokens, "context": context, "memory_bytes": memory,
     });
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("models-passed");
     std::fs::create_dir_all(&folder).unwrap();
