@@ -7,6 +7,8 @@ use crate::{Error, Kernel, Variant};
 pub struct Tier {
     /// Subgroup operations.
     pub subgroups: bool,
+    /// Lanes that every subgroup has at least; 0 where that does not matter, or without subgroups.
+    pub subgroup_size: u32,
     /// f16 arithmetic and storage in shaders.
     pub f16: bool,
     /// Bytes of workgroup memory. Native drivers do not check this limit, so it is checked here.
@@ -17,7 +19,8 @@ pub struct Tier {
 
 impl Tier {
     /// The limits that every WebGPU device has.
-    pub const WEBGPU: Tier = Tier { subgroups: false, f16: false, workgroup_bytes: 16_384, invocations: 256 };
+    pub const WEBGPU: Tier =
+        Tier { subgroups: false, subgroup_size: 0, f16: false, workgroup_bytes: 16_384, invocations: 256 };
     /// For a variant that needs nothing beyond [`Tier::WEBGPU`].
     pub const PORTABLE: Tier = Tier::WEBGPU;
     /// For a variant that uses subgroups.
@@ -30,6 +33,8 @@ impl Tier {
     pub fn lacks(&self, needs: &Tier) -> Option<String> {
         if needs.subgroups && !self.subgroups {
             Some("needs subgroups".to_owned())
+        } else if needs.subgroup_size > self.subgroup_size {
+            Some(format!("needs subgroups of {}, has {}", needs.subgroup_size, self.subgroup_size))
         } else if needs.f16 && !self.f16 {
             Some("needs f16".to_owned())
         } else if needs.workgroup_bytes > self.workgroup_bytes {

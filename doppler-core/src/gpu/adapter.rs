@@ -122,6 +122,11 @@ pub(super) async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Re
     let limits = device.limits();
     let tier = Tier {
         subgroups: features.contains(wgpu::Features::SUBGROUP),
+        subgroup_size: if features.contains(wgpu::Features::SUBGROUP) {
+            adapter.get_info().subgroup_min_size
+        } else {
+            0
+        },
         f16: features.contains(wgpu::Features::SHADER_F16),
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),

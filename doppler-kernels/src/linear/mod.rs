@@ -58,20 +58,27 @@ fn variants(rows: usize, results: u32, in_features: usize, weight: DType, files:
         25..=64 => 16,
         _ => 32,
     };
-    let variant = |name, needs: Tier, wg, file| {
-        let consts = vec![("WG", wg), ("ROWS", rows as u32), ("RESULTS", results), ("TEAM", team), ("AHEAD", 2)];
+    let variant = |name, needs: Tier, wg, ahead, file| {
+        let consts = vec![("WG", wg), ("ROWS", rows as u32), ("RESULTS", results), ("TEAM", team), ("AHEAD", ahead)];
         let mut all =
             vec![file, include_str!("units.wgsl"), include_str!("params.wgsl"), include_str!("products.wgsl")];
         all.extend(units(weight).into_iter().flatten());
         all.extend(files);
         Variant { name, needs, consts, files: all }
     };
-    let subgroup = include_str!("team_subgroup.wgsl");
+    let subgroup = |name, wg, ahead| {
+        let needs = Tier { invocations: wg, ..Tier::SUBGROUP };
+        variant(name, needs, wg, ahead, include_str!("team_subgroup.wgsl"))
+    };
     vec![
-        variant("subgroup_1024", Tier { invocations: 1024, ..Tier::SUBGROUP }, 1024, subgroup),
-        variant("subgroup_512", Tier { invocations: 512, ..Tier::SUBGROUP }, 512, subgroup),
-        variant("subgroup", Tier::SUBGROUP, 256, subgroup),
-        variant("portable", Tier::PORTABLE, 256, include_str!("team_portable.wgsl")),
+        subgroup("subgroup_1024_2", 1024, 2),
+        subgroup("subgroup_1024_4", 1024, 4),
+        subgroup("subgroup_512_2", 512, 2),
+        subgroup("subgroup_512_4", 512, 4),
+        subgroup("subgroup_512_8", 512, 8),
+        subgroup("subgroup_256_4", 256, 4),
+        subgroup("subgroup_256_8", 256, 8),
+        variant("portable", Tier::PORTABLE, 256, 2, include_str!("team_portable.wgsl")),
     ]
 }
 

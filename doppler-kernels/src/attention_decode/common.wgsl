@@ -1,0 +1,121 @@
+// One new position: bias, norm of heads and rotation of the heads that share a key-value head, and which piece of the context
+// a workgroup attends to.
+
+struct Params {
+    num_attention_heads: u32,
+    num_key_value_heads: u32,
+    capacity: u32,
+    window: u32,       // positions that are seen, the new one included; 0: all
+    rotary_dim: u32,   // 0: no rotation
+    splits: u32,
+    scale: f32,
+    softcap: f32,      // 0: none
+    eps: f32,
+}
+
+const QUADS: u32 = HEAD_DIM / 4u;
+const UNSEEN: f32 = -1e30;
+
+// The queries of the group, then the new key.
+var<workgroup> heads: array<f32, (GROUP + 1u) * HEAD_DIM>;
+var<workgroup> squares: array<f32, (GROUP + 1u) * 16u>;
+
+// Where head `h` of `heads` begins in `qkv`.
+fn source(h: u32, kv_head: u32) -> u32 {
+    return select(kv_head * GROUP + h, params.num_attention_heads + kv_head, h == GROUP) * HEAD_DIM;
+}
+
+// Offsets in `vectors`: the biases of q, k and v, then the norms of query and key heads.
+fn bias_len() -> u32 {
+    return BIAS * (params.num_attention_heads + 2u * params.num_key_value_heads) * HEAD_DIM;
+}
+
+fn load_heads(thread: u32, kv_head: u32) {
+    for (var i = thread; i < (GROUP + 1u) * HEAD_DIM; i += WG) {
+        let origin = source(i / HEAD_DIM, kv_head) + i % HEAD_DIM;
+        var x = qkv[origin];
+        if BIAS != 0u {
+            x += vectors[origin];
+        }
+        heads[i] = x;
+    }
+    workgroupBarrier();
+    if QK_NORM != 0u {
+        for (var i = thread; i < (GROUP + 1u) * 16u; i += WG) {
+            var sum = 0.0;
+            for (var d = i & 15u; d < HEAD_DIM; d += 16u) {
+                let x = heads[i / 16u * HEAD_DIM + d];
+                sum += x * x;
+            }
+            squares[i] = sum;
+        }
+        workgroupBarrier();
+        for (var i = thread; i < (GROUP + 1u) * HEAD_DIM; i += WG) {
+            let h = i / HEAD_DIM;
+            var sum = 0.0;
+            for (var j = 0u; j < 16u; j++) {
+                sum += squares[h * 16u + j];
+            }
+            let weight = vectors[bias_len() + select(0u, HEAD_DIM, h == GROUP) + i % HEAD_DIM];
+            heads[i] *= inverseSqrt(sum / f32(HEAD_DIM) + params.eps) * weight;
+        }
+        workgroupBarrier();
+    }
+    let half = params.rotary_dim / 2u;
+    for (var i = thread; i < (GROUP + 1u) * half; i += WG) {
+        let at = i / half * HEAD_DIM + i % half;
+        let turn = table[start[0] * half + i % half];
+        let a = heads[at];
+        let b = heads[at + half];
+        heads[at] = a * turn.x - b * turn.y;
+        heads[at + half] = b * turn.x + a * turn.y;
+    }
+    workgroupBarrier();
+}
+
+fn capped(dot: f32) -> f32 {
+    let score = dot * params.scale;
+    if params.softcap == 0.0 {
+        return score;
+    }
+    // tanh of large arguments overflows on some drivers.
+    return params.softcap * tanh(clamp(score / params.softcap, -15.0, 15.0));
+}
+
+fn new_key_quad(i: u32) -> Quad {
+    let at = GROUP * HEAD_DIM + 4u * i;
+    return pack_quad(vec4<f32>(heads[at], heads[at + 1u], heads[at + 2u], heads[at + 3u]));
+}
+
+fn new_value_quad(kv_head: u32, i: u32) -> Quad {
+    let d = kv_head * HEAD_DIM + 4u * i;
+    var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
+    if BIAS != 0u {
+        let at = (params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + d;
+        x += vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
+    }
+    return pack_quad(x);
+}
+
+
+struct Piece {
+    position: u32,  // the new one
+    begin: u32,
+    end: u32,
+}
+
+fn piece_of(piece: u32) -> Piece {
+    let position = min(start[0], params.capacity - 1u);
+    let first = select(0u, position + 1u - params.window, params.window != 0u && position >= params.window);
+    let length = (position + 1u - first + params.splits - 1u) / params.splits;
+    let begin = min(first + piece * length, position + 1u);
+    return Piece(position, begin, min(begin + length, position + 1u));
+}
+
+fn write_cache(thread: u32, kv_head: u32, position: u32) {
+    let row = (position * params.num_key_value_heads + kv_head) * QUADS;
+    for (var i = thread; i < QUADS; i += WG) {
+        k[row + i] = new_key_quad(i);
+        v[row + i] = new_value_quad(kv_head, i);
+    }
+}
