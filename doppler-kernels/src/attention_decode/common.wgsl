@@ -6,7 +6,6 @@ struct Params {
     num_key_value_heads: u32,
     capacity: u32,
     window: u32,       // positions that are seen, the new one included; 0: all
-    rotary_dim: u32,   // 0: no rotation
     splits: u32,
     scale: f32,
     softcap: f32,      // 0: none
@@ -30,45 +29,67 @@ fn bias_len() -> u32 {
     return BIAS * (params.num_attention_heads + 2u * params.num_key_value_heads) * HEAD_DIM;
 }
 
-fn load_heads(thread: u32, kv_head: u32) {
-    for (var i = thread; i < (GROUP + 1u) * HEAD_DIM; i += WG) {
-        let origin = source(i / HEAD_DIM, kv_head) + i % HEAD_DIM;
-        var x = qkv[origin];
-        if BIAS != 0u {
-            x += vectors[origin];
+// An element of the queries of the group, or of the new key, as the projection gave it.
+fn projected(h: u32, kv_head: u32, d: u32) -> f32 {
+    let at = source(h, kv_head) + d;
+    var x = qkv[at];
+    if BIAS != 0u {
+        x += vectors[at];
+    }
+    return x;
+}
+
+// Divides each head by its root mean square, times the weight of its norm.
+fn norm_heads(thread: u32, kv_head: u32) {
+    for (var i = thread; i < (GROUP + 1u) * 16u; i += WG) {
+        var sum = 0.0;
+        for (var d = i & 15u; d < HEAD_DIM; d += 16u) {
+            let x = projected(i / 16u, kv_head, d);
+            sum += x * x;
         }
-        heads[i] = x;
+        squares[i] = sum;
     }
     workgroupBarrier();
-    if QK_NORM != 0u {
-        for (var i = thread; i < (GROUP + 1u) * 16u; i += WG) {
-            var sum = 0.0;
-            for (var d = i & 15u; d < HEAD_DIM; d += 16u) {
-                let x = heads[i / 16u * HEAD_DIM + d];
-                sum += x * x;
-            }
-            squares[i] = sum;
-        }
-        workgroupBarrier();
-        for (var i = thread; i < (GROUP + 1u) * HEAD_DIM; i += WG) {
-            let h = i / HEAD_DIM;
-            var sum = 0.0;
-            for (var j = 0u; j < 16u; j++) {
-                sum += squares[h * 16u + j];
-            }
-            let weight = vectors[bias_len() + select(0u, HEAD_DIM, h == GROUP) + i % HEAD_DIM];
-            heads[i] *= inverseSqrt(sum / f32(HEAD_DIM) + params.eps) * weight;
-        }
-        workgroupBarrier();
+}
+
+// What an element is multiplied with by the norm of its head.
+fn norm_factor(h: u32, d: u32) -> f32 {
+    var sum = 0.0;
+    for (var j = 0u; j < 16u; j++) {
+        sum += squares[h * 16u + j];
     }
-    let half = params.rotary_dim / 2u;
-    for (var i = thread; i < (GROUP + 1u) * half; i += WG) {
-        let at = i / half * HEAD_DIM + i % half;
-        let turn = table[start[0] * half + i % half];
-        let a = heads[at];
-        let b = heads[at + half];
-        heads[at] = a * turn.x - b * turn.y;
-        heads[at + half] = b * turn.x + a * turn.y;
+    return inverseSqrt(sum / f32(HEAD_DIM) + params.eps) * vectors[bias_len() + select(0u, HEAD_DIM, h == GROUP) + d];
+}
+
+fn load_heads(thread: u32, kv_head: u32) {
+    if QK_NORM != 0u {
+        norm_heads(thread, kv_head);
+    }
+    let position = start[0];
+    // Pairs that rotate, then what does not.
+    const HALF: u32 = ROTARY_DIM / 2u;
+    for (var i = thread; i < (GROUP + 1u) * HALF; i += WG) {
+        let h = i / max(HALF, 1u);
+        let d = i % max(HALF, 1u);
+        let turn = table[position * HALF + d];
+        var a = projected(h, kv_head, d);
+        var b = projected(h, kv_head, d + HALF);
+        if QK_NORM != 0u {
+            a *= norm_factor(h, d);
+            b *= norm_factor(h, d + HALF);
+        }
+        heads[h * HEAD_DIM + d] = a * turn.x - b * turn.y;
+        heads[h * HEAD_DIM + d + HALF] = b * turn.x + a * turn.y;
+    }
+    const REST: u32 = HEAD_DIM - ROTARY_DIM;
+    for (var i = thread; i < (GROUP + 1u) * REST; i += WG) {
+        let h = i / max(REST, 1u);
+        let d = ROTARY_DIM + i % max(REST, 1u);
+        var x = projected(h, kv_head, d);
+        if QK_NORM != 0u {
+            x *= norm_factor(h, d);
+        }
+        heads[h * HEAD_DIM + d] = x;
     }
     workgroupBarrier();
 }

@@ -83,7 +83,7 @@ impl AttentionDecode {
         if lanes < 8 || per_lane * group > 16 || ahead == 0 {
             return None;
         }
-        let shared = |name: &str| matches!(name, "WG" | "HEAD_DIM" | "GROUP" | "BIAS" | "QK_NORM");
+        let shared = |name: &str| matches!(name, "WG" | "HEAD_DIM" | "GROUP" | "ROTARY_DIM" | "BIAS" | "QK_NORM");
         let mut consts: Vec<_> = consts.iter().copied().filter(|(name, _)| shared(name)).collect();
         consts.extend([("LANES", lanes as u32), ("AHEAD", ahead as u32)]);
         let needs = Tier { subgroup_size: lanes as u32, workgroup_bytes: bytes as u32, ..Tier::SUBGROUP };
@@ -144,6 +144,7 @@ impl Kernel for AttentionDecode {
             ("KEYS", (tile * a.head_dim / 4).div_ceil(WG) as u32),
             ("VALUES", tile.div_ceil((WG / items(a)).max(1)) as u32),
             ("MERGED", merged(a) as u32),
+            ("ROTARY_DIM", if self.rope { self.rotary_dim as u32 } else { 0 }),
             ("BIAS", u32::from(self.bias)),
             ("QK_NORM", u32::from(self.qk_norm.is_some())),
         ];
@@ -177,9 +178,8 @@ impl Kernel for AttentionDecode {
 
     fn params(&self) -> Vec<u8> {
         let a = &self.attention;
-        let rotary_dim = if self.rope { self.rotary_dim } else { 0 };
         let window = a.sliding_window.unwrap_or(0);
-        let sizes = [a.num_attention_heads, a.num_key_value_heads, a.capacity, window, rotary_dim, self.splits];
+        let sizes = [a.num_attention_heads, a.num_key_value_heads, a.capacity, window, self.splits];
         let floats = [a.scale, a.softcap.unwrap_or(0.0), self.qk_norm.unwrap_or(0.0)].map(f32::to_bits);
         sizes.iter().map(|n| *n as u32).chain(floats).flat_map(u32::to_le_bytes).collect()
     }

@@ -11,7 +11,6 @@ fn main(inv: Inv) {
     if group * 32u >= params.out_features {
         return;
     }
-    find_norm_factors(inv);
     products(inv, group * 32u);
     for (var r = 0u; r < ROWS; r++) {
         var v = 0.0;

@@ -22,7 +22,7 @@ pub const MOST_ROWS: usize = 8;
 /// Whether weights of this format can be multiplied with int8 activations.
 #[must_use]
 pub fn takes(weight: DType) -> bool {
-    units(weight).is_some()
+    units_of(weight).is_some()
 }
 
 /// Whether a layer with so many columns can be taken: rows of activations begin at whole 16 bytes.
@@ -32,7 +32,7 @@ pub fn takes_cols(cols: usize) -> bool {
 }
 
 /// `weight`, where a unit's activations are, and how a unit is loaded.
-fn units(weight: DType) -> Option<[&'static str; 3]> {
+fn units_of(weight: DType) -> Option<[&'static str; 3]> {
     const WORDS: &str = include_str!("units/words.wgsl");
     const VECTORS: &str = include_str!("units/vectors.wgsl");
     const BLOCK: &str = include_str!("units/block.wgsl");
@@ -50,35 +50,32 @@ fn units(weight: DType) -> Option<[&'static str; 3]> {
     })
 }
 
-/// Workgroups of many subgroups have more loads in flight; the portable one needs no subgroups.
+/// Workgroups of many subgroups have more loads in flight; small ones fill a device more evenly. `files` may ask for
+/// [`shared::A8`], which stands for its form with or without subgroups.
 fn variants(rows: usize, results: u32, in_features: usize, weight: DType, files: &[&'static str]) -> Vec<Variant> {
-    // A lane takes two to four units of a row, if there are so many: they are loaded together.
-    let team = match in_features / 32 {
-        0..=24 => 8,
-        25..=64 => 16,
-        _ => 32,
-    };
-    let variant = |name, needs: Tier, wg, ahead, file| {
+    let units = (in_features / 32) as u32;
+    let variant = |name, needs: Tier, wg: u32, team: u32, a8, file| {
+        // A lane has up to four units of a row on their way.
+        let ahead = units.div_ceil(team).clamp(1, 4);
         let consts = vec![("WG", wg), ("ROWS", rows as u32), ("RESULTS", results), ("TEAM", team), ("AHEAD", ahead)];
         let mut all =
             vec![file, include_str!("units.wgsl"), include_str!("params.wgsl"), include_str!("products.wgsl")];
-        all.extend(units(weight).into_iter().flatten());
-        all.extend(files);
+        all.extend(units_of(weight).into_iter().flatten());
+        all.extend(files.iter().map(|file| if *file == A8 { a8 } else { *file }));
         Variant { name, needs, consts, files: all }
     };
-    let subgroup = |name, wg, ahead| {
-        let needs = Tier { invocations: wg, ..Tier::SUBGROUP };
-        variant(name, needs, wg, ahead, include_str!("team_subgroup.wgsl"))
+    let subgroup = |name, wg: u32, subgroup_size, a8| {
+        let needs = Tier { invocations: wg, subgroup_size, ..Tier::SUBGROUP };
+        // Short rows leave lanes of a whole subgroup without work: several rows share one, if there are so many.
+        let team = if units < 64 { (wg / results).clamp(8, 32) } else { 32 };
+        variant(name, needs, wg, team, a8, include_str!("team_subgroup.wgsl"))
     };
     vec![
-        subgroup("subgroup_1024_2", 1024, 2),
-        subgroup("subgroup_1024_4", 1024, 4),
-        subgroup("subgroup_512_2", 512, 2),
-        subgroup("subgroup_512_4", 512, 4),
-        subgroup("subgroup_512_8", 512, 8),
-        subgroup("subgroup_256_4", 256, 4),
-        subgroup("subgroup_256_8", 256, 8),
-        variant("portable", Tier::PORTABLE, 256, 2, include_str!("team_portable.wgsl")),
+        subgroup("subgroup_1024", 1024, 32, shared::A8_SUBGROUP),
+        subgroup("subgroup_512", 512, 32, shared::A8_SUBGROUP),
+        subgroup("subgroup_256", 256, 32, shared::A8_SUBGROUP),
+        subgroup("subgroup", 256, 0, A8),
+        variant("portable", Tier::PORTABLE, 256, 16, A8, include_str!("team_portable.wgsl")),
     ]
 }
 
@@ -88,6 +85,7 @@ fn params(out_features: usize, in_features: usize, eps: f32, scale: f32) -> Vec<
 
 /// Files of a kernel that applies the factor of a norm, and of one that writes int8.
 const NORM: &str = include_str!("norm.wgsl");
+const NO_NORM: &str = include_str!("norm_none.wgsl");
 const A8: &str = shared::A8;
 
 /// The definition: `x · weightᵀ`, each row times its norm factor if there are energies.

@@ -1,7 +1,7 @@
 // The factor of RMS norm that the activations still lack: 1 / sqrt(mean(h^2) + eps).
 @group(0) @binding(3) var<storage, read> energy: array<f32>;           // [ROWS, in_features / 32]
 
-// Fills `norm_factors`; `products` ends with the barrier that makes them seen.
+// Fills `norm_factors`; `products`, which calls it, ends with the barrier that makes them seen.
 fn find_norm_factors(inv: Inv) {
     let blocks = params.in_features / 32u;
     for (var r = 0u; r < ROWS; r++) {

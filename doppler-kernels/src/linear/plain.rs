@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{FEATURES, NORM, cases, params, product, variants};
+use super::{FEATURES, NO_NORM, NORM, cases, params, product, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::{Entry, Kernel, Operand, Variant};
 
@@ -47,7 +47,7 @@ impl Kernel for Linear {
         let norm = if self.eps.is_some() {
             [NORM, include_str!("params_4.wgsl")]
         } else {
-            [include_str!("norm_none.wgsl"), include_str!("params_3.wgsl")]
+            [NO_NORM, include_str!("params_3.wgsl")]
         };
         variants(
             self.rows,

@@ -2,13 +2,12 @@
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;          // [ROWS, out_features]
 
 fn weight_row(first: u32, i: u32) -> u32 {
-    return select(NO_ROW, first + i, first + i < params.out_features);
+    return min(first + i, params.out_features - 1u);
 }
 
 @compute @workgroup_size(WG)
 fn main(inv: Inv) {
     let first = (inv.group.x + inv.group.y * inv.groups.x) * 32u;
-    find_norm_factors(inv);
     products(inv, first);
     if inv.thread < 32u && first + inv.thread < params.out_features {
         for (var r = 0u; r < ROWS; r++) {

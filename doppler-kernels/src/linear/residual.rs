@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{A8, FEATURES, cases, params, product, variants};
+use super::{A8, FEATURES, NO_NORM, cases, params, product, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::quantize::energy;
 use crate::{Access, Entry, Kernel, Operand, Variant};
@@ -45,7 +45,13 @@ impl Kernel for LinearResidual {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        variants(self.rows, FEATURES as u32, self.in_features, self.weight, &[A8, include_str!("residual.wgsl")])
+        variants(
+            self.rows,
+            FEATURES as u32,
+            self.in_features,
+            self.weight,
+            &[A8, NO_NORM, include_str!("residual.wgsl")],
+        )
     }
 
     fn operands(&self) -> Vec<Operand> {

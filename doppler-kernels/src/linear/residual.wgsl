@@ -27,15 +27,9 @@ fn main(inv: Inv) {
             hidden[at] = h;
         }
         write_a8(inv.thread, h * norm_weight[feature], params.out_features, r, group, inv.thread < 32u);
-        a8_values[inv.thread] = h * h;
-        workgroupBarrier();
+        let block = block_energy(inv.thread, h);
         if inv.thread == 0u {
-            var sum = 0.0;
-            for (var i = 0u; i < 32u; i++) {
-                sum += a8_values[i];
-            }
-            energy[r * blocks + group] = sum;
+            energy[r * blocks + group] = block;
         }
-        workgroupBarrier();
     }
 }

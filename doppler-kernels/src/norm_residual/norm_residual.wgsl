@@ -38,16 +38,9 @@ fn main(inv: Inv) {
             hidden[start + i] = h;
         }
         write_a8(inv.lane, h * norm_weight[min(i, params.cols - 1u)], params.cols, row, i / 32u, valid);
-        workgroupBarrier();
-        a8_values[inv.lane] = h * h;
-        workgroupBarrier();
+        let squares = block_energy(inv.lane, h);
         if valid && (inv.lane & 31u) == 0u {
-            var squares = 0.0;
-            for (var j = 0u; j < 32u; j++) {
-                squares += a8_values[inv.lane + j];
-            }
             energy[(start + i) / 32u] = squares;
         }
-        workgroupBarrier();
     }
 }

@@ -26,13 +26,8 @@ fn main(
     let scaled = value * weight[at % params.cols];
     let col = at % params.cols;
     write_a8(thread, scaled, params.cols, at / params.cols, col / 32u, valid);
-    a8_values[thread] = value * value;
-    workgroupBarrier();
+    let block = block_energy(thread, value);
     if valid && (thread & 31u) == 0u {
-        var sum = 0.0;
-        for (var i = 0u; i < 32u; i++) {
-            sum += a8_values[thread + i];
-        }
-        energy[at / 32u] = sum;
+        energy[at / 32u] = block;
     }
 }

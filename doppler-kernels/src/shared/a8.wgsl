@@ -39,3 +39,18 @@ fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: boo
         y[info + 1u] = (u32(low) & 65535u) | (u32(high) << 16u);
     }
 }
+
+// The sum of squares of the block of 32 that this invocation belongs to; its first invocation gets it.
+fn block_energy(thread: u32, value: f32) -> f32 {
+    workgroupBarrier();
+    a8_values[thread] = value * value;
+    workgroupBarrier();
+    var sum = 0.0;
+    if (thread & 31u) == 0u {
+        for (var i = 0u; i < 32u; i++) {
+            sum += a8_values[thread + i];
+        }
+    }
+    workgroupBarrier();
+    return sum;
+}

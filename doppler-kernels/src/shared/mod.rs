@@ -9,6 +9,8 @@ pub const REDUCE_BEST: &str = include_str!("reduce_best.wgsl");
 
 /// `write_a8`: 32 values of consecutive invocations as a block of int8 activations.
 pub const A8: &str = include_str!("a8.wgsl");
+/// The same through subgroups of at least 32 lanes.
+pub const A8_SUBGROUP: &str = include_str!("a8_subgroup.wgsl");
 
 use doppler_rdrr::DType;
 
