@@ -1,14 +1,15 @@
 //! Where recordings run: a GPU, the CPU at speed, or the CPU by the references.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, RwLock};
 
-use doppler_kernels::{Access, Tier};
+use doppler_kernels::{Access, Kernel, Tier};
 use doppler_rdrr::DType;
 
 use crate::gpu::{self, AdapterReport, Gpu, lock};
-use crate::recorder::kernel_key;
+use crate::host::Host;
+use crate::recorder::{Step, kernel_key};
 use crate::tensor::{MappedPiece, Storage, read, write};
 use crate::{Error, Recorder, Recording, Tensor, host, oracle};
 
@@ -53,8 +54,11 @@ pub struct DeviceOptions {
     pub max_binding_bytes: Option<u64>,
     /// Take only what every WebGPU device has: no subgroups, no f16, default limits.
     pub webgpu_limits: bool,
-    /// Kernel name → variant name, instead of the registry's choice.
+    /// Kernel name → variant name, instead of the registry's choice. On the CPU `matmul` has the variants `int8`, which
+    /// rounds activations as llama.cpp does, and `f32`, which is exact and slower.
     pub kernel_overrides: BTreeMap<String, String>,
+    /// Threads on the CPU; one for each physical core by default.
+    pub threads: Option<usize>,
 }
 
 /// What was opened, for people and reports.
@@ -82,14 +86,14 @@ pub struct Device(Arc<Inner>);
 struct Inner {
     executor: Executor,
     why: String,
-    /// Kernels of the recordings so far, on the CPU.
-    kernels: Mutex<BTreeSet<String>>,
+    /// Kernels of the recordings so far, on the CPU, and what computes them.
+    kernels: Mutex<BTreeMap<String, String>>,
 }
 
 #[derive(Debug)]
 enum Executor {
     Gpu(Box<Gpu>),
-    Host,
+    Host(Host),
     Oracle,
 }
 
@@ -128,7 +132,7 @@ impl Device {
     /// [`Error::NoAdapter`] naming what there is, [`Error::DeviceRequest`].
     pub async fn open(options: &DeviceOptions) -> Result<Device, Error> {
         let opened = match &options.choice {
-            DeviceChoice::Host => return Ok(Device::with(Executor::Host, "asked for")),
+            DeviceChoice::Host => return Ok(Device::with(Executor::Host(Host::open(options)?), "asked for")),
             DeviceChoice::Oracle => return Ok(Device::with(Executor::Oracle, "asked for")),
             DeviceChoice::Auto | DeviceChoice::Gpu => Gpu::open(options, |adapter| !adapter.software).await?,
             DeviceChoice::Named(name) => {
@@ -148,7 +152,8 @@ impl Device {
                 Ok(Device::with(Executor::Gpu(Box::new(gpu)), why))
             }
             (None, DeviceChoice::Auto) => {
-                Ok(Device::with(Executor::Host, format!("no real GPU; adapters: {}", found().await)))
+                let host = Executor::Host(Host::open(options)?);
+                Ok(Device::with(host, format!("no real GPU; adapters: {}", found().await)))
             }
             (None, choice) => {
                 let wanted = if let DeviceChoice::Named(name) = choice { name.clone() } else { "gpu".to_owned() };
@@ -170,7 +175,6 @@ impl Device {
     #[must_use]
     pub fn report(&self) -> DeviceReport {
         let why = self.0.why.clone();
-        let threads = format!("{} threads", rayon::current_num_threads());
         let cpu = |executor, driver| DeviceReport {
             executor,
             adapter: format!("CPU ({})", std::env::consts::ARCH),
@@ -188,20 +192,15 @@ impl Device {
                 tier: Some(gpu.tier.clone()),
                 max_binding_bytes: Some(gpu.max_binding_bytes),
             },
-            Executor::Host => cpu("host", threads),
+            Executor::Host(host) => cpu("host", format!("{} threads", host.threads())),
             Executor::Oracle => cpu("oracle", "f64 references".to_owned()),
         }
     }
 
-    /// The kernel variants used so far: kernel (and packed type) → variant and why; on the CPU there is one of each.
+    /// The kernel variants used so far: kernel (and packed type) → variant and why; on the CPU, how it is computed.
     #[must_use]
     pub fn kernel_variants(&self) -> BTreeMap<String, String> {
-        let only = match &self.0.executor {
-            Executor::Gpu(gpu) => return gpu.choices(),
-            Executor::Host => "host",
-            Executor::Oracle => "reference",
-        };
-        lock(&self.0.kernels).iter().map(|kernel| (kernel.clone(), only.to_owned())).collect()
+        if let Executor::Gpu(gpu) = &self.0.executor { gpu.choices() } else { lock(&self.0.kernels).clone() }
     }
 
     /// The most GPU memory that buffers took; 0 on the CPU.
@@ -215,6 +214,10 @@ impl Device {
         if let Executor::Gpu(gpu) = &self.0.executor {
             gpu.destroy();
         }
+    }
+
+    pub(crate) fn host(&self) -> Option<&Host> {
+        if let Executor::Host(host) = &self.0.executor { Some(host) } else { None }
     }
 
     pub(crate) fn gpu(&self) -> Option<&Gpu> {
@@ -236,7 +239,7 @@ impl Device {
         let bytes = dtype.tensor_bytes(shape).expect("the decoder's tensors are whole blocks");
         let storage = match &self.0.executor {
             Executor::Gpu(gpu) => Storage::Gpu(gpu.alloc(label, bytes as u64, true)?),
-            Executor::Host => Storage::Host(RwLock::new(vec![0; bytes.div_ceil(4)])),
+            Executor::Host(_) => Storage::Host(RwLock::new(vec![0; bytes.div_ceil(4)])),
             Executor::Oracle => Storage::Oracle(RwLock::new(vec![0.0; elements])),
         };
         Ok(Tensor::new(label.to_owned(), shape, dtype, storage))
@@ -256,7 +259,7 @@ impl Device {
                 gpu.upload(&buffer, &piece)?;
                 Storage::Gpu(buffer)
             }
-            Executor::Host => match piece.in_place() {
+            Executor::Host(_) => match piece.in_place() {
                 Some(bytes) if bytes.as_ptr().align_offset(4) == 0 => Storage::Mapped(piece),
                 // Kernels read 4-byte words; a foreign file may have put the tensor anywhere.
                 _ => Storage::Host(RwLock::new(host::words(&piece.bytes(0..piece.bytes.len())))),
@@ -275,7 +278,7 @@ impl Device {
                 gpu.write(buffer, 0, bytes);
                 Ok(())
             }
-            (Executor::Host, Storage::Host(words)) => {
+            (Executor::Host(_), Storage::Host(words)) => {
                 bytemuck::cast_slice_mut(&mut write(words))[..bytes.len()].copy_from_slice(bytes);
                 Ok(())
             }
@@ -294,7 +297,7 @@ impl Device {
         match (&self.0.executor, from.storage(), to.storage()) {
             (_, _, _) if bytes == 0 => {}
             (Executor::Gpu(gpu), Storage::Gpu(from), Storage::Gpu(to)) => gpu.copy(from, to, bytes as u64),
-            (Executor::Host, Storage::Host(from), Storage::Host(to)) => {
+            (Executor::Host(_), Storage::Host(from), Storage::Host(to)) => {
                 let words = bytes.div_ceil(4);
                 write(to)[..words].copy_from_slice(&read(from)[..words]);
             }
@@ -312,13 +315,20 @@ impl Device {
     /// [`Error::Kernel`] when no variant runs, [`Error::Gpu`] when a shader does not compile.
     pub fn compile(&self, recorder: Recorder) -> Result<Recording, Error> {
         let steps = recorder.into_steps();
-        let gpu = if let Some(gpu) = self.gpu() {
-            gpu.prepare(&steps)?
-        } else {
-            lock(&self.0.kernels).extend(steps.iter().map(|step| kernel_key(&*step.kernel)));
-            Vec::new()
+        let (mut gpu, mut levels) = (Vec::new(), Vec::new());
+        let keys = |form: &dyn Fn(&dyn Kernel) -> &'static str| {
+            let key = |step: &Step| (kernel_key(&*step.kernel), form(&*step.kernel).to_owned());
+            lock(&self.0.kernels).extend(steps.iter().map(key));
         };
-        Ok(Recording { steps, gpu })
+        match &self.0.executor {
+            Executor::Gpu(device) => gpu = device.prepare(&steps)?,
+            Executor::Host(host) => {
+                keys(&|kernel| host.form(kernel));
+                levels = host::levels(&steps);
+            }
+            Executor::Oracle => keys(&|_| "reference"),
+        }
+        Ok(Recording { steps, gpu, host: levels })
     }
 
     /// Runs a recording and starts to read the first elements of `read`. Does not wait for a GPU.
@@ -333,7 +343,7 @@ impl Device {
                 let readback = gpu.submit(&recording.gpu, sized.map(|(tensor, bytes)| (tensor, bytes as u64)))?;
                 return Ok(readback.map(|readback| Pending::Gpu(readback, self.clone())));
             }
-            Executor::Host => recording.steps.iter().try_for_each(host::run)?,
+            Executor::Host(host) => host.run(&recording.steps, &recording.host)?,
             Executor::Oracle => recording.steps.iter().try_for_each(oracle::run)?,
         }
         sized.map(|(tensor, bytes)| Ok(Pending::Ready(self.peek(tensor, bytes)?))).transpose()

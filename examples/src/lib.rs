@@ -25,6 +25,17 @@ pub struct ModelArgs {
     /// Element type of the key-value cache: f16 or f32
     #[arg(long, default_value = "f16", value_name = "TYPE")]
     pub kv_dtype: DType,
+    /// Threads on the CPU [default: one for each physical core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Variant of a kernel, such as matmul=f32 for exact products on the CPU; may be given again
+    #[arg(long = "kernel", value_name = "KERNEL=VARIANT", value_parser = kernel_override)]
+    pub kernels: Vec<(String, String)>,
+}
+
+fn kernel_override(text: &str) -> Result<(String, String), String> {
+    let (kernel, variant) = text.split_once('=').ok_or("expected KERNEL=VARIANT")?;
+    Ok((kernel.to_owned(), variant.to_owned()))
 }
 
 /// How tokens are drawn; temperature 0 is greedy.
@@ -70,7 +81,13 @@ impl ModelArgs {
     /// Everything that can be wrong with the device and the model.
     pub async fn load(&self) -> Result<DecoderPipeline> {
         let path = self.locate()?;
-        let device = Device::open(&DeviceOptions { choice: self.device.parse()?, ..DeviceOptions::default() }).await?;
+        let options = DeviceOptions {
+            choice: self.device.parse()?,
+            kernel_overrides: self.kernels.iter().cloned().collect(),
+            threads: self.threads,
+            ..DeviceOptions::default()
+        };
+        let device = Device::open(&options).await?;
         let DeviceReport { executor, adapter, driver, why, .. } = device.report();
         eprintln!("{executor} on {adapter} ({driver}): {why}");
         let mut builder = DecoderPipeline::builder(&device, path).kv_dtype(self.kv_dtype);

@@ -1,0 +1,123 @@
+//! Many rows: the codes of eight features are unpacked side by side, then meet every row of activations.
+
+use super::PANEL;
+use super::activations::{Activations, BLOCK, GROUP, Row};
+use super::format::Format;
+use crate::isa::Isa;
+
+/// Rows of activations that meet a loaded vector of codes.
+const ROWS: usize = 4;
+
+/// A sub-block of eight features.
+#[derive(Clone, Copy)]
+struct Columns {
+    /// Word k: 4 codes of each feature.
+    codes: [[u8; 4 * PANEL]; BLOCK / 4],
+    /// Of each feature, for each half block; the second only where the format has scales of halves.
+    scales: [[f32; PANEL]; 2],
+    offsets: [[f32; PANEL]; 2],
+}
+
+const ZERO: Columns =
+    Columns { codes: [[0; 4 * PANEL]; BLOCK / 4], scales: [[0.0; PANEL]; 2], offsets: [[0.0; PANEL]; 2] };
+
+#[inline(always)]
+pub fn features<I: Isa, F: Format<B>, const B: usize>(
+    isa: I,
+    x: &Activations,
+    weights: &[[u8; B]],
+    row_blocks: usize,
+    y: &mut [&mut [f32]],
+) {
+    let mut panel = vec![ZERO; row_blocks * F::SUB_BLOCKS];
+    for (p, weights) in weights.chunks(PANEL * row_blocks).enumerate() {
+        unpack::<I, F, B>(isa, weights, row_blocks, &mut panel);
+        let count = weights.len() / row_blocks;
+        let mut rows = y.chunks_exact_mut(ROWS);
+        for (tile, y) in rows.by_ref().enumerate() {
+            let products = product::<I, F, B, ROWS>(isa, &panel, std::array::from_fn(|r| x.row(tile * ROWS + r)));
+            for (y, products) in y.iter_mut().zip(products) {
+                y[p * PANEL..][..count].copy_from_slice(&products[..count]);
+            }
+        }
+        let rest = rows.into_remainder();
+        let first = x.codes.len() / x.groups - rest.len();
+        for (r, y) in rest.iter_mut().enumerate() {
+            let [products] = product::<I, F, B, 1>(isa, &panel, [x.row(first + r)]);
+            y[p * PANEL..][..count].copy_from_slice(&products[..count]);
+        }
+    }
+}
+
+/// Up to eight features side by side; what is left of the panel becomes zeros.
+#[inline(always)]
+fn unpack<I: Isa, F: Format<B>, const B: usize>(
+    isa: I,
+    weights: &[[u8; B]],
+    row_blocks: usize,
+    panel: &mut [Columns],
+) {
+    let none = [[0u8; B]; GROUP];
+    let per_group = GROUP / F::SUB_BLOCKS;
+    for (g, panel) in panel.chunks_mut(GROUP).enumerate() {
+        let blocks = panel.len() / F::SUB_BLOCKS;
+        let features: [&[[u8; B]]; PANEL] = std::array::from_fn(|f| {
+            let row = weights.get(f * row_blocks..(f + 1) * row_blocks);
+            row.map_or(&none[..blocks], |row| &row[g * per_group..][..blocks])
+        });
+        for (f, blocks) in features.iter().enumerate() {
+            let s = F::scales(blocks);
+            for (j, columns) in panel.iter_mut().enumerate() {
+                if F::HALVES {
+                    for half in 0..2 {
+                        columns.scales[half][f] = s.scales[2 * j + half];
+                        columns.offsets[half][f] = s.offsets[2 * j + half];
+                    }
+                } else {
+                    columns.scales[0][f] = s.scales[j];
+                    columns.offsets[0][f] = s.offsets[j];
+                }
+            }
+        }
+        for (j, columns) in panel.iter_mut().enumerate() {
+            let rows = features.map(|blocks| F::codes(isa, &blocks[j / F::SUB_BLOCKS], j % F::SUB_BLOCKS));
+            columns.codes = isa.transpose(rows).map(|codes| isa.stored(codes));
+        }
+    }
+}
+
+/// R rows times the panel.
+#[inline(always)]
+fn product<I: Isa, F: Format<B>, const B: usize, const R: usize>(
+    isa: I,
+    panel: &[Columns],
+    x: [Row; R],
+) -> [[f32; PANEL]; R] {
+    let mut y = [isa.splat(0.0); R];
+    for (g, panel) in panel.chunks(GROUP).enumerate() {
+        for (j, columns) in panel.iter().enumerate() {
+            let halves = if F::HALVES { 2 } else { 1 };
+            for half in 0..halves {
+                let words = BLOCK / 4 / halves;
+                let codes = &columns.codes[half * words..][..words];
+                let x_codes = x.map(|x| &x.codes[g][j][half * words..][..words]);
+                let sums = match (F::SIGNED, F::SUMMABLE) {
+                    (true, _) => isa.tile::<true, 1, R>(codes, x_codes),
+                    (false, 8) => isa.tile::<false, 8, R>(codes, x_codes),
+                    (false, 4) => isa.tile::<false, 4, R>(codes, x_codes),
+                    (false, _) => isa.tile::<false, 2, R>(codes, x_codes),
+                };
+                let (scales, offsets) = (isa.floats(columns.scales[half]), isa.floats(columns.offsets[half]));
+                for r in 0..R {
+                    let scale = isa.mul(scales, isa.splat(x[r].scales[g][j]));
+                    y[r] = isa.mul_add(isa.converted(sums[r]), scale, y[r]);
+                    if F::OFFSETS {
+                        let sum = if F::HALVES { x[r].halves[g][2 * j + half] } else { x[r].sums[g][j] };
+                        y[r] = isa.mul_add(offsets, isa.splat(sum), y[r]);
+                    }
+                }
+            }
+        }
+    }
+    y.map(|y| isa.numbers(y))
+}
