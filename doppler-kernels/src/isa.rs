@@ -9,7 +9,8 @@ use pulp::NullaryFnOnce;
 pub trait WithIsa {
     type Output;
 
-    /// Must be `#[inline(always)]`, as everything that it calls with `isa`.
+    /// Must be `#[inline(always)]`, as everything that it calls with `isa`. No closures on the way: what
+    /// the compiler leaves out of line is compiled without the CPU's vector instructions, and is slower by far.
     fn with<I: Isa>(self, isa: I) -> Self::Output;
 }
 
@@ -93,8 +94,7 @@ pub trait Isa: Copy + Send + Sync {
     #[inline(always)]
     fn total(self, values: Self::Floats) -> f32 {
         let v = self.numbers(values);
-        let four: [f32; 4] = std::array::from_fn(|i| v[i] + v[i + 4]);
-        (four[0] + four[2]) + (four[1] + four[3])
+        ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
     }
 
     /// e^x within 2 units of the last place from −87 to 88, and the value there beyond.
@@ -116,15 +116,23 @@ pub trait Isa: Copy + Send + Sync {
     }
 }
 
-/// Changes `values` eight at a time; the last ones with zeros after them.
+/// Up to eight numbers, with zeros after them.
 #[inline(always)]
-pub fn for_eights<I: Isa>(isa: I, values: &mut [f32], change: impl Fn(I::Floats) -> I::Floats) {
-    let (eights, rest) = values.as_chunks_mut::<8>();
-    eights.iter_mut().for_each(|eight| *eight = isa.numbers(change(isa.floats(*eight))));
-    if !rest.is_empty() {
-        let mut eight = [0.0; 8];
-        eight[..rest.len()].copy_from_slice(rest);
-        rest.copy_from_slice(&isa.numbers(change(isa.floats(eight)))[..rest.len()]);
+pub fn padded(values: &[f32]) -> [f32; 8] {
+    if let Some(eight) = values.first_chunk() {
+        return *eight;
+    }
+    let mut eight = [0.0; 8];
+    eight[..values.len()].copy_from_slice(values);
+    eight
+}
+
+/// Undoes [`padded`].
+#[inline(always)]
+pub fn put(values: &mut [f32], eight: [f32; 8]) {
+    match values.first_chunk_mut() {
+        Some(values) => *values = eight,
+        None => values.copy_from_slice(&eight[..values.len()]),
     }
 }
 
@@ -349,14 +357,24 @@ mod avx2 {
         #[inline(always)]
         fn transpose(self, r: [__m256i; 8]) -> [__m256i; 8] {
             let s = self.0.avx2;
-            let pair = |i: usize| (s._mm256_unpacklo_epi32(r[i], r[i + 1]), s._mm256_unpackhi_epi32(r[i], r[i + 1]));
-            let [(a0, a1), (b0, b1), (c0, c1), (d0, d1)] = [pair(0), pair(2), pair(4), pair(6)];
-            let four = |a, b| (s._mm256_unpacklo_epi64(a, b), s._mm256_unpackhi_epi64(a, b));
-            let [(e0, e1), (e2, e3)] = [four(a0, b0), four(a1, b1)];
-            let [(f0, f1), (f2, f3)] = [four(c0, d0), four(c1, d1)];
-            let low = |a, b| s._mm256_permute2x128_si256::<0x20>(a, b);
-            let high = |a, b| s._mm256_permute2x128_si256::<0x31>(a, b);
-            [low(e0, f0), low(e1, f1), low(e2, f2), low(e3, f3), high(e0, f0), high(e1, f1), high(e2, f2), high(e3, f3)]
+            let (a0, a1) = (s._mm256_unpacklo_epi32(r[0], r[1]), s._mm256_unpackhi_epi32(r[0], r[1]));
+            let (b0, b1) = (s._mm256_unpacklo_epi32(r[2], r[3]), s._mm256_unpackhi_epi32(r[2], r[3]));
+            let (c0, c1) = (s._mm256_unpacklo_epi32(r[4], r[5]), s._mm256_unpackhi_epi32(r[4], r[5]));
+            let (d0, d1) = (s._mm256_unpacklo_epi32(r[6], r[7]), s._mm256_unpackhi_epi32(r[6], r[7]));
+            let (e0, e1) = (s._mm256_unpacklo_epi64(a0, b0), s._mm256_unpackhi_epi64(a0, b0));
+            let (e2, e3) = (s._mm256_unpacklo_epi64(a1, b1), s._mm256_unpackhi_epi64(a1, b1));
+            let (f0, f1) = (s._mm256_unpacklo_epi64(c0, d0), s._mm256_unpackhi_epi64(c0, d0));
+            let (f2, f3) = (s._mm256_unpacklo_epi64(c1, d1), s._mm256_unpackhi_epi64(c1, d1));
+            [
+                s._mm256_permute2x128_si256::<0x20>(e0, f0),
+                s._mm256_permute2x128_si256::<0x20>(e1, f1),
+                s._mm256_permute2x128_si256::<0x20>(e2, f2),
+                s._mm256_permute2x128_si256::<0x20>(e3, f3),
+                s._mm256_permute2x128_si256::<0x31>(e0, f0),
+                s._mm256_permute2x128_si256::<0x31>(e1, f1),
+                s._mm256_permute2x128_si256::<0x31>(e2, f2),
+                s._mm256_permute2x128_si256::<0x31>(e3, f3),
+            ]
         }
 
         #[inline(always)]
@@ -379,7 +397,7 @@ mod avx2 {
         ) -> [__m256i; R] {
             let (s, ones) = (self.0.avx2, self.0.avx._mm256_set1_epi16(1));
             let mut sums = [self.0.avx._mm256_setzero_si256(); R];
-            let x = x.map(|x| &x[..codes.len()]);
+            assert!(codes.len() <= 8 && x.iter().all(|x| x.len() == codes.len()));
             for (group, codes) in codes.chunks_exact(GROUP).enumerate() {
                 let mut pairs = [self.0.avx._mm256_setzero_si256(); R];
                 for (k, codes) in codes.iter().enumerate() {
@@ -497,7 +515,9 @@ mod tests {
                 }
                 assert_eq!(isa.total(isa.floats([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])), 36.0);
                 let mut values = [1.0; 11];
-                for_eights(isa, &mut values, |v| isa.add(v, v));
+                for eight in values.chunks_mut(8) {
+                    put(eight, padded(eight).map(|v| v + 1.0));
+                }
                 assert_eq!(values, [2.0; 11]);
             }
         }

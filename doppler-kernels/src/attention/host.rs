@@ -71,13 +71,22 @@ impl WithIsa for Attend<'_, '_> {
 
     #[inline(always)]
     fn with<I: Isa>(mut self, isa: I) -> Self::Output {
-        let rows = self.ranges.len();
-        match (self.a.kv, rows) {
-            (DType::F16, ROWS) => self.rows::<I, true, ROWS>(isa, 0).to_vec(),
-            (DType::F16, _) => (0..rows).flat_map(|r| self.rows::<I, true, 1>(isa, r)).collect(),
-            (_, ROWS) => self.rows::<I, false, ROWS>(isa, 0).to_vec(),
-            _ => (0..rows).flat_map(|r| self.rows::<I, false, 1>(isa, r)).collect(),
+        let f16 = self.a.kv == DType::F16;
+        if self.ranges.len() == ROWS {
+            return match f16 {
+                true => self.rows::<I, true, ROWS>(isa, 0).to_vec(),
+                false => self.rows::<I, false, ROWS>(isa, 0).to_vec(),
+            };
         }
+        let mut stats = Vec::with_capacity(ROWS);
+        for r in 0..self.ranges.len() {
+            let [of_row] = match f16 {
+                true => self.rows::<I, true, 1>(isa, r),
+                false => self.rows::<I, false, 1>(isa, r),
+            };
+            stats.push(of_row);
+        }
+        stats
     }
 }
 
@@ -145,11 +154,14 @@ impl Attend<'_, '_> {
         let mut sums = [[isa.splat(0.0); N]; R];
         for (i, position) in seen.enumerate() {
             let values = &self.v[at(position) + d * size..][..8 * N * size];
-            let values: [_; N] = std::array::from_fn(|n| eight::<I, F16>(isa, values, n));
+            let mut loaded = [isa.splat(0.0); N];
+            for n in 0..N {
+                loaded[n] = eight::<I, F16>(isa, values, n);
+            }
             for r in 0..R {
                 let weight = isa.splat(rows[r][i]);
                 for n in 0..N {
-                    sums[r][n] = isa.mul_add(weight, values[n], sums[r][n]);
+                    sums[r][n] = isa.mul_add(weight, loaded[n], sums[r][n]);
                 }
             }
         }
@@ -165,51 +177,62 @@ impl Attend<'_, '_> {
 #[inline(always)]
 fn softmax<I: Isa>(isa: I, a: &Attention, scores: &mut [f32]) -> (f32, f32) {
     let scale = isa.splat(a.scale);
-    isa::for_eights(isa, scores, |score| {
-        let score = isa.mul(score, scale);
-        let Some(cap) = a.softcap else { return score };
-        // cap · tanh(s / cap), by tanh x = 1 − 2 / (e^2x + 1).
-        let power = isa.exp(isa.mul(score, isa.splat(2.0 / cap)));
-        let rest = isa.div(isa.splat(-2.0 * cap), isa.add(power, isa.splat(1.0)));
-        isa.add(isa.splat(cap), rest)
-    });
+    for eight in scores.chunks_mut(8) {
+        let mut score = isa.mul(isa.floats(isa::padded(eight)), scale);
+        if let Some(cap) = a.softcap {
+            // cap · tanh(s / cap), by tanh x = 1 − 2 / (e^2x + 1).
+            let power = isa.exp(isa.mul(score, isa.splat(2.0 / cap)));
+            let rest = isa.div(isa.splat(-2.0 * cap), isa.add(power, isa.splat(1.0)));
+            score = isa.add(isa.splat(cap), rest);
+        }
+        isa::put(eight, isa.numbers(score));
+    }
     let (eights, rest) = scores.as_chunks::<8>();
-    let largest = eights.iter().fold(isa.splat(EMPTY as f32), |largest, eight| isa.max(largest, isa.floats(*eight)));
+    let mut largest = isa.splat(EMPTY as f32);
+    for eight in eights {
+        largest = isa.max(largest, isa.floats(*eight));
+    }
     let largest = isa.numbers(largest).iter().chain(rest).fold(EMPTY as f32, |largest, &score| largest.max(score));
-    isa::for_eights(isa, scores, |score| isa.exp(isa.add(score, isa.splat(-largest))));
+    for eight in scores.chunks_mut(8) {
+        let weights = isa.exp(isa.add(isa.floats(isa::padded(eight)), isa.splat(-largest)));
+        isa::put(eight, isa.numbers(weights));
+    }
     let (eights, rest) = scores.as_chunks::<8>();
-    let total = eights.iter().fold(isa.splat(0.0), |total, eight| isa.add(total, isa.floats(*eight)));
+    let mut total = isa.splat(0.0);
+    for eight in eights {
+        total = isa.add(total, isa.floats(*eight));
+    }
     (largest, isa.total(total) + rest.iter().sum::<f32>())
 }
 
 /// One key with R queries.
 #[inline(always)]
 fn dots<I: Isa, const F16: bool, const R: usize>(isa: I, q: [&[f32]; R], key: &[u8]) -> [f32; R] {
-    let eights = q.map(|q| q.as_chunks::<8>().0);
-    let whole = eights[0].len();
-    let eights = eights.map(|q| &q[..whole]);
+    let whole = q[0].len() / 8;
     let mut sums = [isa.splat(0.0); R];
     for i in 0..whole {
         let key = eight::<I, F16>(isa, key, i);
         for r in 0..R {
-            sums[r] = isa.mul_add(isa.floats(eights[r][i]), key, sums[r]);
+            sums[r] = isa.mul_add(isa.floats(q[r].as_chunks::<8>().0[i]), key, sums[r]);
         }
     }
-    std::array::from_fn(|r| {
-        let rest = (8 * whole..q[r].len()).map(|d| q[r][d] * number::<F16>(key, d));
-        isa.total(sums[r]) + rest.sum::<f32>()
-    })
+    let mut scores = [0.0; R];
+    for r in 0..R {
+        scores[r] = isa.total(sums[r]);
+        for d in 8 * whole..q[r].len() {
+            scores[r] += q[r][d] * number::<F16>(key, d);
+        }
+    }
+    scores
 }
 
 /// Elements 8i … 8i + 7.
 #[inline(always)]
 fn eight<I: Isa, const F16: bool>(isa: I, row: &[u8], i: usize) -> I::Floats {
     if F16 {
-        let bits: [u16; 8] = bytemuck::cast(row.as_chunks::<16>().0[i]);
-        isa.widened(bits.map(u16::from_le))
+        isa.widened(bytemuck::cast(row.as_chunks::<16>().0[i]))
     } else {
-        let bits: [u32; 8] = bytemuck::cast(row.as_chunks::<32>().0[i]);
-        isa.floats(bits.map(|bits| f32::from_bits(u32::from_le(bits))))
+        isa.floats(bytemuck::cast(row.as_chunks::<32>().0[i]))
     }
 }
 

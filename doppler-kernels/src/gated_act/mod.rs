@@ -101,16 +101,18 @@ impl WithIsa for Gate<'_> {
 
     #[inline(always)]
     fn with<I: Isa>(self, isa: I) {
-        self.y.copy_from_slice(self.gate);
-        let one = isa.splat(1.0);
-        // Both are gate / (1 + e^−z): tanh(z / 2) = 2 / (1 + e^−z) − 1.
-        let gated = |gate, z| isa.div(gate, isa.add(one, isa.exp(isa.mul(z, isa.splat(-1.0)))));
-        match self.activation {
-            Activation::Silu => isa::for_eights(isa, self.y, |gate| gated(gate, gate)),
-            Activation::GeluTanh => isa::for_eights(isa, self.y, |gate| {
-                let inner = isa.mul_add(isa.mul(gate, gate), isa.splat(0.044_715), one);
-                gated(gate, isa.mul(isa.mul(gate, inner), isa.splat(2.0 * 0.797_884_6)))
-            }),
+        for (y, gate) in self.y.chunks_mut(8).zip(self.gate.chunks(8)) {
+            let gate = isa.floats(isa::padded(gate));
+            let z = match self.activation {
+                Activation::Silu => gate,
+                Activation::GeluTanh => {
+                    let inner = isa.mul_add(isa.mul(gate, gate), isa.splat(0.044_715), isa.splat(1.0));
+                    isa.mul(isa.mul(gate, inner), isa.splat(2.0 * 0.797_884_6))
+                }
+            };
+            // Both are gate / (1 + e^−z): tanh(z / 2) = 2 / (1 + e^−z) − 1.
+            let power = isa.exp(isa.mul(z, isa.splat(-1.0)));
+            isa::put(y, isa.numbers(isa.div(gate, isa.add(isa.splat(1.0), power))));
         }
         self.y.iter_mut().zip(self.up).for_each(|(y, up)| *y *= up);
     }

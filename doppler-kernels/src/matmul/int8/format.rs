@@ -39,10 +39,10 @@ fn u32_at<const B: usize>(block: &[u8; B], at: usize) -> u32 {
     u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
 }
 
-/// `len` bytes from `at` on.
+/// N bytes from `at` on.
 #[inline(always)]
 fn bytes_at<const B: usize, const N: usize>(block: &[u8; B], at: usize) -> [u8; N] {
-    std::array::from_fn(|i| block[at + i])
+    *block[at..].first_chunk().expect("a block's parts lie inside it")
 }
 
 /// The f16 scale at the start of each block; the offset is the f16 after it, or a multiple of the scale.
@@ -56,7 +56,10 @@ fn plain_scales<const B: usize>(blocks: &[[u8; B]], offset: Option<f32>) -> Scal
     let mut s = Scales { scales: [0.0; 2 * GROUP], offsets: [0.0; 2 * GROUP] };
     for i in 0..GROUP {
         s.scales[i] = widen(bits.0[i]);
-        s.offsets[i] = offset.map_or_else(|| widen(bits.1[i]), |factor| factor * s.scales[i]);
+        s.offsets[i] = match offset {
+            Some(factor) => factor * s.scales[i],
+            None => widen(bits.1[i]),
+        };
     }
     s
 }
@@ -78,7 +81,10 @@ macro_rules! nibble_format {
             fn codes<I: Isa>(isa: I, block: &[u8; $bytes], _: usize) -> I::Codes {
                 let codes = isa.nibbles(bytes_at(block, $codes));
                 const FIFTH: Option<usize> = $fifth;
-                FIFTH.map_or(codes, |at| isa.or(codes, isa.fifth_bits(u32_at(block, at))))
+                match FIFTH {
+                    Some(at) => isa.or(codes, isa.fifth_bits(u32_at(block, at))),
+                    None => codes,
+                }
             }
         }
     };
@@ -115,8 +121,9 @@ fn k_scales<const B: usize>(blocks: &[[u8; B]]) -> Scales {
     let (d, dmin) = (widen(u16_at(block, 0)), widen(u16_at(block, 2)));
     let [a, b, c] = [u32_at(block, 4), u32_at(block, 8), u32_at(block, 12)];
     let high = |word: u32| (word >> 6 & 0x0303_0303) << 4;
-    let scales: [u8; 8] = bytemuck::cast([a & 0x3F3F_3F3F, (c & 0x0F0F_0F0F) | high(a)].map(u32::to_le));
-    let minima: [u8; 8] = bytemuck::cast([b & 0x3F3F_3F3F, (c >> 4 & 0x0F0F_0F0F) | high(b)].map(u32::to_le));
+    let bytes = |low: u32, high: u32| (u64::from(low) | u64::from(high) << 32).to_le_bytes();
+    let scales = bytes(a & 0x3F3F_3F3F, (c & 0x0F0F_0F0F) | high(a));
+    let minima = bytes(b & 0x3F3F_3F3F, (c >> 4 & 0x0F0F_0F0F) | high(b));
     let mut s = Scales { scales: [0.0; 2 * GROUP], offsets: [0.0; 2 * GROUP] };
     for i in 0..GROUP {
         s.scales[i] = d * f32::from(scales[i]);

@@ -35,9 +35,11 @@ pub fn features<I: Isa, F: Format<B>, const B: usize>(
         let count = weights.len() / row_blocks;
         let mut rows = y.chunks_exact_mut(ROWS);
         for (tile, y) in rows.by_ref().enumerate() {
-            let products = product::<I, F, B, ROWS>(isa, &panel, std::array::from_fn(|r| x.row(tile * ROWS + r)));
-            for (y, products) in y.iter_mut().zip(products) {
-                y[p * PANEL..][..count].copy_from_slice(&products[..count]);
+            let first = tile * ROWS;
+            let x = [x.row(first), x.row(first + 1), x.row(first + 2), x.row(first + 3)];
+            let products = product::<I, F, B, ROWS>(isa, &panel, x);
+            for r in 0..ROWS {
+                y[r][p * PANEL..][..count].copy_from_slice(&products[r][..count]);
             }
         }
         let rest = rows.into_remainder();
@@ -61,10 +63,12 @@ fn unpack<I: Isa, F: Format<B>, const B: usize>(
     let per_group = GROUP / F::SUB_BLOCKS;
     for (g, panel) in panel.chunks_mut(GROUP).enumerate() {
         let blocks = panel.len() / F::SUB_BLOCKS;
-        let features: [&[[u8; B]]; PANEL] = std::array::from_fn(|f| {
-            let row = weights.get(f * row_blocks..(f + 1) * row_blocks);
-            row.map_or(&none[..blocks], |row| &row[g * per_group..][..blocks])
-        });
+        let mut features = [&none[..blocks]; PANEL];
+        for (f, feature) in features.iter_mut().enumerate() {
+            if let Some(row) = weights.get(f * row_blocks..(f + 1) * row_blocks) {
+                *feature = &row[g * per_group..][..blocks];
+            }
+        }
         for (f, blocks) in features.iter().enumerate() {
             let s = F::scales(blocks);
             for (j, columns) in panel.iter_mut().enumerate() {
@@ -80,8 +84,14 @@ fn unpack<I: Isa, F: Format<B>, const B: usize>(
             }
         }
         for (j, columns) in panel.iter_mut().enumerate() {
-            let rows = features.map(|blocks| F::codes(isa, &blocks[j / F::SUB_BLOCKS], j % F::SUB_BLOCKS));
-            columns.codes = isa.transpose(rows).map(|codes| isa.stored(codes));
+            let mut rows = [isa.bytes([0; 32]); PANEL];
+            for f in 0..PANEL {
+                rows[f] = F::codes(isa, &features[f][j / F::SUB_BLOCKS], j % F::SUB_BLOCKS);
+            }
+            let rows = isa.transpose(rows);
+            for k in 0..PANEL {
+                columns.codes[k] = isa.stored(rows[k]);
+            }
         }
     }
 }
@@ -100,7 +110,10 @@ fn product<I: Isa, F: Format<B>, const B: usize, const R: usize>(
             for half in 0..halves {
                 let words = BLOCK / 4 / halves;
                 let codes = &columns.codes[half * words..][..words];
-                let x_codes = x.map(|x| &x.codes[g][j][half * words..][..words]);
+                let mut x_codes = [&x[0].codes[g][j][..0]; R];
+                for r in 0..R {
+                    x_codes[r] = &x[r].codes[g][j][half * words..][..words];
+                }
                 let sums = match (F::SIGNED, F::SUMMABLE) {
                     (true, _) => isa.tile::<true, 1, R>(codes, x_codes),
                     (false, 8) => isa.tile::<false, 8, R>(codes, x_codes),
@@ -119,5 +132,9 @@ fn product<I: Isa, F: Format<B>, const B: usize, const R: usize>(
             }
         }
     }
-    y.map(|y| isa.numbers(y))
+    let mut numbers = [[0.0; PANEL]; R];
+    for r in 0..R {
+        numbers[r] = isa.numbers(y[r]);
+    }
+    numbers
 }

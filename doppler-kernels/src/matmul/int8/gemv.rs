@@ -46,17 +46,24 @@ fn group<I: Isa, F: Format<B>, const B: usize>(
 ) -> [I::Floats; 2] {
     let s = F::scales(blocks);
     let x_scales = &x.scales[g];
+    let mut scales = [0.0; 2 * GROUP];
     if F::HALVES {
-        for half in 0..2 {
-            let part = |values: &[f32; 2 * GROUP]| isa.floats(std::array::from_fn(|i| values[half * GROUP + i]));
-            sums[half] = isa.mul_add(part(&s.offsets), part(&x.halves[g]), sums[half]);
+        let (offsets, halves) = (s.offsets.as_chunks::<GROUP>().0, x.halves[g].as_chunks::<GROUP>().0);
+        for i in 0..2 {
+            sums[i] = isa.mul_add(isa.floats(offsets[i]), isa.floats(halves[i]), sums[i]);
         }
-    } else if F::OFFSETS {
-        let offsets = isa.floats(std::array::from_fn(|i| s.offsets[i]));
-        sums[0] = isa.mul_add(offsets, isa.floats(x.sums[g]), sums[0]);
+        for i in 0..2 * GROUP {
+            scales[i] = s.scales[i] * x_scales[i / 2];
+        }
+    } else {
+        if F::OFFSETS {
+            let offsets = isa.floats(s.offsets.as_chunks::<GROUP>().0[0]);
+            sums[0] = isa.mul_add(offsets, isa.floats(x.sums[g]), sums[0]);
+        }
+        for i in 0..GROUP {
+            scales[i] = s.scales[i] * x_scales[i];
+        }
     }
-    let scales: [f32; 2 * GROUP] =
-        std::array::from_fn(|i| s.scales[i] * if F::HALVES { x_scales[i / 2] } else { x_scales[i % GROUP] });
     for j in 0..count {
         let codes = F::codes(isa, &blocks[j / F::SUB_BLOCKS], j % F::SUB_BLOCKS);
         let products = if F::SIGNED {
