@@ -230,7 +230,7 @@ fn dots<I: Isa, const F16: bool, const R: usize>(isa: I, q: [&[f32]; R], key: &[
 #[inline(always)]
 fn eight<I: Isa, const F16: bool>(isa: I, row: &[u8], i: usize) -> I::Floats {
     if F16 {
-        isa.widened(bytemuck::cast(row.as_chunks::<16>().0[i]))
+        isa.widened::<true>(bytemuck::cast(row.as_chunks::<16>().0[i]))
     } else {
         isa.floats(bytemuck::cast(row.as_chunks::<32>().0[i]))
     }

@@ -18,15 +18,15 @@ pub trait Format<const B: usize> {
     const OFFSETS: bool = true;
 
     /// Scales and offsets of up to a group of sub-blocks, or of their halves.
-    fn scales(blocks: &[[u8; B]]) -> Scales;
+    fn scales<I: Isa>(isa: I, blocks: &[[u8; B]]) -> Scales;
     /// The codes of sub-block `j` of a block.
     fn codes<I: Isa>(isa: I, block: &[u8; B], j: usize) -> I::Codes;
 }
 
 /// Of the sub-blocks of a group; of their halves where the format has [`Format::HALVES`].
 pub struct Scales {
-    pub scales: [f32; 2 * GROUP],
-    pub offsets: [f32; 2 * GROUP],
+    pub scales: [[f32; GROUP]; 2],
+    pub offsets: [[f32; GROUP]; 2],
 }
 
 #[inline(always)]
@@ -47,21 +47,18 @@ fn bytes_at<const B: usize, const N: usize>(block: &[u8; B], at: usize) -> [u8; 
 
 /// The f16 scale at the start of each block; the offset is the f16 after it, or a multiple of the scale.
 #[inline(always)]
-fn plain_scales<const B: usize>(blocks: &[[u8; B]], offset: Option<f32>) -> Scales {
+fn plain_scales<I: Isa, const B: usize>(isa: I, blocks: &[[u8; B]], offset: Option<f32>) -> Scales {
     let mut bits = ([0u16; GROUP], [0u16; GROUP]);
     for (i, block) in blocks.iter().enumerate().take(GROUP) {
         bits.0[i] = u16_at(block, 0);
         bits.1[i] = u16_at(block, 2);
     }
-    let mut s = Scales { scales: [0.0; 2 * GROUP], offsets: [0.0; 2 * GROUP] };
-    for i in 0..GROUP {
-        s.scales[i] = widen(bits.0[i]);
-        s.offsets[i] = match offset {
-            Some(factor) => factor * s.scales[i],
-            None => widen(bits.1[i]),
-        };
-    }
-    s
+    let scales = isa.widened::<false>(bits.0);
+    let offsets = match offset {
+        Some(factor) => isa.mul(scales, isa.splat(factor)),
+        None => isa.widened::<false>(bits.1),
+    };
+    Scales { scales: [isa.numbers(scales), [0.0; GROUP]], offsets: [isa.numbers(offsets), [0.0; GROUP]] }
 }
 
 macro_rules! nibble_format {
@@ -73,8 +70,8 @@ macro_rules! nibble_format {
             const SUMMABLE: usize = if $fifth.is_some() { 4 } else { 8 };
 
             #[inline(always)]
-            fn scales(blocks: &[[u8; $bytes]]) -> Scales {
-                plain_scales(blocks, $offset)
+            fn scales<I: Isa>(isa: I, blocks: &[[u8; $bytes]]) -> Scales {
+                plain_scales(isa, blocks, $offset)
             }
 
             #[inline(always)]
@@ -104,8 +101,8 @@ impl Format<34> for Q8_0 {
     const OFFSETS: bool = false;
 
     #[inline(always)]
-    fn scales(blocks: &[[u8; 34]]) -> Scales {
-        plain_scales(blocks, Some(0.0))
+    fn scales<I: Isa>(isa: I, blocks: &[[u8; 34]]) -> Scales {
+        plain_scales(isa, blocks, Some(0.0))
     }
 
     #[inline(always)]
@@ -116,7 +113,7 @@ impl Format<34> for Q8_0 {
 
 /// Q4_K and Q5_K: two f16 that multiply 6-bit scales and minima, packed into 12 bytes.
 #[inline(always)]
-fn k_scales<const B: usize>(blocks: &[[u8; B]]) -> Scales {
+fn k_scales<I: Isa, const B: usize>(isa: I, blocks: &[[u8; B]]) -> Scales {
     let block = &blocks[0];
     let (d, dmin) = (widen(u16_at(block, 0)), widen(u16_at(block, 2)));
     let [a, b, c] = [u32_at(block, 4), u32_at(block, 8), u32_at(block, 12)];
@@ -124,11 +121,13 @@ fn k_scales<const B: usize>(blocks: &[[u8; B]]) -> Scales {
     let bytes = |low: u32, high: u32| (u64::from(low) | u64::from(high) << 32).to_le_bytes();
     let scales = bytes(a & 0x3F3F_3F3F, (c & 0x0F0F_0F0F) | high(a));
     let minima = bytes(b & 0x3F3F_3F3F, (c >> 4 & 0x0F0F_0F0F) | high(b));
-    let mut s = Scales { scales: [0.0; 2 * GROUP], offsets: [0.0; 2 * GROUP] };
+    let mut s = Scales { scales: [[0.0; GROUP]; 2], offsets: [[0.0; GROUP]; 2] };
     for i in 0..GROUP {
-        s.scales[i] = d * f32::from(scales[i]);
-        s.offsets[i] = -dmin * f32::from(minima[i]);
+        s.scales[0][i] = f32::from(scales[i]);
+        s.offsets[0][i] = f32::from(minima[i]);
     }
+    s.scales[0] = isa.numbers(isa.mul(isa.floats(s.scales[0]), isa.splat(d)));
+    s.offsets[0] = isa.numbers(isa.mul(isa.floats(s.offsets[0]), isa.splat(-dmin)));
     s
 }
 
@@ -139,8 +138,8 @@ impl Format<144> for Q4K {
     const SUMMABLE: usize = 8;
 
     #[inline(always)]
-    fn scales(blocks: &[[u8; 144]]) -> Scales {
-        k_scales(blocks)
+    fn scales<I: Isa>(isa: I, blocks: &[[u8; 144]]) -> Scales {
+        k_scales(isa, blocks)
     }
 
     #[inline(always)]
@@ -156,8 +155,8 @@ impl Format<176> for Q5K {
     const SUMMABLE: usize = 4;
 
     #[inline(always)]
-    fn scales(blocks: &[[u8; 176]]) -> Scales {
-        k_scales(blocks)
+    fn scales<I: Isa>(isa: I, blocks: &[[u8; 176]]) -> Scales {
+        k_scales(isa, blocks)
     }
 
     #[inline(always)]
@@ -175,12 +174,16 @@ impl Format<210> for Q6K {
     const HALVES: bool = true;
 
     #[inline(always)]
-    fn scales(blocks: &[[u8; 210]]) -> Scales {
+    fn scales<I: Isa>(isa: I, blocks: &[[u8; 210]]) -> Scales {
         let d = widen(u16_at(&blocks[0], 208));
-        let mut s = Scales { scales: [0.0; 2 * GROUP], offsets: [0.0; 2 * GROUP] };
-        for i in 0..2 * GROUP {
-            s.scales[i] = d * f32::from(blocks[0][192 + i] as i8);
-            s.offsets[i] = -32.0 * s.scales[i];
+        let mut s = Scales { scales: [[0.0; GROUP]; 2], offsets: [[0.0; GROUP]; 2] };
+        for half in 0..2 {
+            for i in 0..GROUP {
+                s.scales[half][i] = f32::from(blocks[0][192 + half * GROUP + i] as i8);
+            }
+            let scales = isa.mul(isa.floats(s.scales[half]), isa.splat(d));
+            s.scales[half] = isa.numbers(scales);
+            s.offsets[half] = isa.numbers(isa.mul(scales, isa.splat(-32.0)));
         }
         s
     }

@@ -70,16 +70,16 @@ fn unpack<I: Isa, F: Format<B>, const B: usize>(
             }
         }
         for (f, blocks) in features.iter().enumerate() {
-            let s = F::scales(blocks);
+            let s = F::scales(isa, blocks);
             for (j, columns) in panel.iter_mut().enumerate() {
                 if F::HALVES {
                     for half in 0..2 {
-                        columns.scales[half][f] = s.scales[2 * j + half];
-                        columns.offsets[half][f] = s.offsets[2 * j + half];
+                        columns.scales[half][f] = s.scales[j / 4][j % 4 * 2 + half];
+                        columns.offsets[half][f] = s.offsets[j / 4][j % 4 * 2 + half];
                     }
                 } else {
-                    columns.scales[0][f] = s.scales[j];
-                    columns.offsets[0][f] = s.offsets[j];
+                    columns.scales[0][f] = s.scales[0][j];
+                    columns.offsets[0][f] = s.offsets[0][j];
                 }
             }
         }

@@ -44,25 +44,21 @@ fn group<I: Isa, F: Format<B>, const B: usize>(
     g: usize,
     mut sums: [I::Floats; 2],
 ) -> [I::Floats; 2] {
-    let s = F::scales(blocks);
-    let x_scales = &x.scales[g];
-    let mut scales = [0.0; 2 * GROUP];
+    let s = F::scales(isa, blocks);
+    let mut scales = [[0.0; GROUP]; 2];
     if F::HALVES {
-        let (offsets, halves) = (s.offsets.as_chunks::<GROUP>().0, x.halves[g].as_chunks::<GROUP>().0);
-        for i in 0..2 {
-            sums[i] = isa.mul_add(isa.floats(offsets[i]), isa.floats(halves[i]), sums[i]);
-        }
-        for i in 0..2 * GROUP {
-            scales[i] = s.scales[i] * x_scales[i / 2];
+        for half in 0..2 {
+            let x_halves = isa.floats(x.halves[g].as_chunks::<GROUP>().0[half]);
+            sums[half] = isa.mul_add(isa.floats(s.offsets[half]), x_halves, sums[half]);
+            for i in 0..GROUP {
+                scales[half][i] = s.scales[half][i] * x.scales[g][half * 4 + i / 2];
+            }
         }
     } else {
         if F::OFFSETS {
-            let offsets = isa.floats(s.offsets.as_chunks::<GROUP>().0[0]);
-            sums[0] = isa.mul_add(offsets, isa.floats(x.sums[g]), sums[0]);
+            sums[0] = isa.mul_add(isa.floats(s.offsets[0]), isa.floats(x.sums[g]), sums[0]);
         }
-        for i in 0..GROUP {
-            scales[i] = s.scales[i] * x_scales[i];
-        }
+        scales[0] = isa.numbers(isa.mul(isa.floats(s.scales[0]), isa.floats(x.scales[g])));
     }
     for j in 0..count {
         let codes = F::codes(isa, &blocks[j / F::SUB_BLOCKS], j % F::SUB_BLOCKS);
@@ -71,7 +67,12 @@ fn group<I: Isa, F: Format<B>, const B: usize>(
         } else {
             isa.dot::<false>(codes, x.codes[g][j])
         };
-        let scale = if F::HALVES { isa.pair(scales[2 * j], scales[2 * j + 1]) } else { isa.splat(scales[j]) };
+        let scale = if F::HALVES {
+            let scales = &scales[j / 4];
+            isa.pair(scales[j % 4 * 2], scales[j % 4 * 2 + 1])
+        } else {
+            isa.splat(scales[0][j])
+        };
         sums[j % 2] = isa.mul_add(isa.converted(products), scale, sums[j % 2]);
     }
     sums
