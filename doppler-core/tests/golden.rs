@@ -112,7 +112,9 @@ fn oracle() {
 
 #[test]
 fn host() {
-    check(&on(DeviceChoice::Host));
+    // In f32, as the references are.
+    let exact = [("matmul".to_owned(), "f32".to_owned())].into();
+    check(&DeviceOptions { kernel_overrides: exact, ..on(DeviceChoice::Host) });
 }
 
 /// Every adapter, with all its abilities and with no more than WebGPU's.

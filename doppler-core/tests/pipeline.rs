@@ -239,6 +239,35 @@ fn what_does_not_fit_is_told_before_anything_is_taken() {
     assert!(block_on(builder().memory_budget(plan.total()).build()).is_ok());
 }
 
+/// What the caller asks of the CPU is what runs, and is reported; what it cannot do is an error.
+#[test]
+fn threads_and_forms_of_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.rdrr");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama/llama_blocks");
+    convert(&fixture, &path, &ConvertOptions::default(), |_| {}).unwrap();
+    let options = |variant: &str, threads| DeviceOptions {
+        choice: DeviceChoice::Host,
+        kernel_overrides: [("matmul".to_owned(), variant.to_owned())].into(),
+        threads: Some(threads),
+        ..DeviceOptions::default()
+    };
+    let mut logits = Vec::new();
+    for (variant, threads) in [("f32", 1), ("f32", 3), ("int8", 1), ("int8", 3)] {
+        let device = block_on(Device::open(&options(variant, threads))).unwrap();
+        assert_eq!(device.report().driver, format!("{threads} threads"));
+        let mut pipeline = load(&device, &path).unwrap();
+        logits.push(block_on(pipeline.forward(&[1, 2, 3, 4, 5, 6, 7, 8, 9], 2)).unwrap().values);
+        let forms = device.kernel_variants();
+        assert!(forms.iter().any(|(kernel, form)| kernel.starts_with("matmul/Q") && form.starts_with(variant)));
+    }
+    assert_eq!(logits[0], logits[1], "threads change nothing");
+    assert_eq!(logits[2], logits[3], "threads change nothing");
+    assert_ne!(logits[0], logits[2]);
+    let error = block_on(Device::open(&options("gemm", 1))).unwrap_err();
+    assert_says(&error, &["matmul", "gemm", "int8, f32"]);
+}
+
 #[test]
 fn a_device_that_is_not_there_is_named_with_what_is() {
     let options = DeviceOptions { choice: DeviceChoice::Named("no such adapter".into()), ..DeviceOptions::default() };

@@ -14,16 +14,17 @@ use doppler_core::prelude::*;
 use doppler_core::{DeviceChoice, DeviceOptions, catalog, models};
 use serde_json::Value;
 
-/// A model of the catalog and what transformers says of it.
+/// A model of the catalog, what transformers says of it in fp32, and what llama.cpp says on a CPU.
 struct Real {
     id: &'static str,
     reference: &'static str,
+    llama_cpp: &'static str,
     path: OnceLock<PathBuf>,
 }
 
 impl Real {
-    const fn new(id: &'static str, reference: &'static str) -> Real {
-        Real { id, reference, path: OnceLock::new() }
+    const fn new(id: &'static str, reference: &'static str, llama_cpp: &'static str) -> Real {
+        Real { id, reference, llama_cpp, path: OnceLock::new() }
     }
 
     /// Fetched and converted, once.
@@ -33,14 +34,22 @@ impl Real {
     }
 }
 
-static SMOLLM2: Real =
-    Real::new("smollm2-135m-instruct", include_str!("fixtures/reference/hf_smollm2-135m-instruct-q4_1.json"));
+static SMOLLM2: Real = Real::new(
+    "smollm2-135m-instruct",
+    include_str!("fixtures/reference/hf_smollm2-135m-instruct-q4_1.json"),
+    include_str!("fixtures/reference/llamacpp_smollm2-135m-instruct-q4_1.json"),
+);
 #[cfg(feature = "all-model-tests")]
-static GEMMA_3: Real = Real::new("gemma-3-270m", include_str!("fixtures/reference/hf_gemma3-270m-q4_k_m.json"));
+static GEMMA_3: Real = Real::new(
+    "gemma-3-270m",
+    include_str!("fixtures/reference/hf_gemma3-270m-q4_k_m.json"),
+    include_str!("fixtures/reference/llamacpp_gemma3-270m-q4_k_m.json"),
+);
 #[cfg(feature = "all-model-tests")]
 static QWEN: Real = Real::new(
     "qwen2.5-coder-0.5b-instruct",
     include_str!("fixtures/reference/hf_qwen2.5-coder-0.5b-instruct-q4_k_m.json"),
+    include_str!("fixtures/reference/llamacpp_qwen2.5-coder-0.5b-instruct-q4_k_m.json"),
 );
 
 /// How near the logits must come: the tolerance of this project, for a cache of each type.
@@ -116,15 +125,65 @@ fn on(choice: DeviceChoice) -> DeviceOptions {
     DeviceOptions { choice, ..DeviceOptions::default() }
 }
 
+/// The CPU with products in f32, which is what the tolerances are for.
+fn exact_host() -> DeviceOptions {
+    DeviceOptions { kernel_overrides: [("matmul".to_owned(), "f32".to_owned())].into(), ..on(DeviceChoice::Host) }
+}
+
+/// Products in int8 take the logits no farther from fp32 than llama.cpp's CPU build, which rounds activations too, and
+/// the greedy tokens elsewhere only where the two likeliest are nearly level.
+fn check_int8(model: &Real) {
+    let llama_cpp: Value = serde_json::from_str(model.llama_cpp).unwrap();
+    let theirs = llama_cpp["cases"].as_array().unwrap();
+    pollster::block_on(async {
+        let device = Device::open(&on(DeviceChoice::Host)).await.unwrap();
+        let builder = DecoderPipeline::builder(&device, model.path()).max_seq_len(512).kv_dtype(DType::F32);
+        let mut pipeline = builder.build().await.unwrap();
+        let (mut ours_off, mut theirs_off) = (0f32, 0f32);
+        for (case, theirs) in cases(model).iter().zip(theirs) {
+            let known: Vec<(u32, f32)> = case.top.iter().copied().chain((0..).zip(case.first.iter().copied())).collect();
+            let first = theirs["first8"].as_array().unwrap().iter().zip(0u32..).map(|(v, id)| (id, v.as_f64().unwrap()));
+            let top = theirs["top5"].as_array().unwrap().iter();
+            let top = top.map(|pair| (pair[0].as_u64().unwrap() as u32, pair[1].as_f64().unwrap()));
+            for (id, logit) in top.chain(first) {
+                // Their five largest may not be those of the reference.
+                if let Some((_, expected)) = known.iter().find(|(known, _)| *known == id) {
+                    theirs_off = theirs_off.max((logit as f32 - expected).abs());
+                }
+            }
+            pipeline.rewind(0).unwrap();
+            let logits = pipeline.forward(&case.prompt_ids, 1).await.unwrap();
+            for (id, expected) in &known {
+                ours_off = ours_off.max((logits.last()[*id as usize] - expected).abs());
+            }
+            for (step, (expected, margin)) in case.greedy.iter().enumerate() {
+                let id = pipeline.greedy().await.unwrap();
+                if id != *expected {
+                    assert!(*margin < 0.5, "{}: token {step} is {id}, not {expected}", case.prompt);
+                    break;
+                }
+            }
+        }
+        let variants = device.kernel_variants();
+        assert!(variants.iter().any(|(kernel, form)| kernel.starts_with("matmul/Q") && form.starts_with("int8")));
+        assert!(ours_off <= theirs_off, "{}: off by {ours_off}, llama.cpp by {theirs_off}", model.id);
+    });
+}
+
 #[test]
 fn oracle() {
     check(&SMOLLM2, &on(DeviceChoice::Oracle), DType::F32, F32_CACHE, 32);
 }
 
 #[test]
+fn host_in_int8() {
+    check_int8(&SMOLLM2);
+}
+
+#[test]
 fn host() {
-    check(&SMOLLM2, &on(DeviceChoice::Host), DType::F32, F32_CACHE, 32);
-    check(&SMOLLM2, &on(DeviceChoice::Host), DType::F16, F16_CACHE, 32);
+    check(&SMOLLM2, &exact_host(), DType::F32, F32_CACHE, 32);
+    check(&SMOLLM2, &exact_host(), DType::F16, F16_CACHE, 32);
 }
 
 /// The best adapter at hand; on a software one, where a token takes seconds, fewer tokens.
@@ -151,8 +210,9 @@ fn gpu() {
 #[cfg(feature = "all-model-tests")]
 fn gemma_and_qwen_on_the_host() {
     for model in [&GEMMA_3, &QWEN] {
-        check(model, &on(DeviceChoice::Host), DType::F32, F32_CACHE, 32);
-        check(model, &on(DeviceChoice::Host), DType::F16, F16_CACHE, 32);
+        check(model, &exact_host(), DType::F32, F32_CACHE, 32);
+        check(model, &exact_host(), DType::F16, F16_CACHE, 32);
+        check_int8(model);
     }
 }
 

@@ -87,6 +87,7 @@ pub trait Isa: Copy + Send + Sync {
     fn clamp(self, value: Self::Floats, low: f32, high: f32) -> Self::Floats;
     /// f16; where they are FINITE, in fewer steps.
     fn widened<const FINITE: bool>(self, bits: [u16; 8]) -> Self::Floats;
+    fn widened_bf16(self, bits: [u16; 8]) -> Self::Floats;
     /// `value · 2^n` for the integer n in the low bits of `power`.
     fn times_power(self, value: Self::Floats, power: Self::Floats) -> Self::Floats;
 
@@ -284,6 +285,11 @@ impl Isa for Portable {
             }
         }
         wide
+    }
+
+    #[inline(always)]
+    fn widened_bf16(self, bits: [u16; 8]) -> [f32; 8] {
+        bits.map(|bits| f32::from_bits(u32::from(bits) << 16))
     }
 
     #[inline(always)]
@@ -492,6 +498,12 @@ mod avx2 {
             let special = s._mm256_cmpeq_epi32(s._mm256_and_si256(kept, exponent), exponent);
             let special = s._mm256_and_si256(special, self.0.avx._mm256_set1_epi32(0x7F80_0000));
             self.0.avx._mm256_or_ps(scaled, cast(special))
+        }
+
+        #[inline(always)]
+        fn widened_bf16(self, bits: [u16; 8]) -> __m256 {
+            let s = self.0.avx2;
+            cast(s._mm256_slli_epi32::<16>(s._mm256_cvtepu16_epi32(cast(bits))))
         }
 
         #[inline(always)]

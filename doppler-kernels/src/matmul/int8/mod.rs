@@ -13,17 +13,14 @@ mod tests;
 use std::marker::PhantomData;
 
 use doppler_rdrr::DType;
-use rayon::prelude::*;
 
-use super::MatMul;
+use super::{MatMul, host};
 use crate::isa::{self, Isa, WithIsa};
 use activations::Activations;
 use format::{Format, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 
 /// From this many rows on, unpacking for all of them is the faster way.
 const GEMM_ROWS: usize = 4;
-/// Bytes of weights below which a thread costs more than it saves.
-const TASK_BYTES: usize = 16 << 10;
 /// Features of a panel.
 pub const PANEL: usize = 8;
 
@@ -58,61 +55,34 @@ pub fn matmul(m: &MatMul, x: &[f32], weight: &[u8], y: &mut [f32]) {
     }
 }
 
-/// Features in tasks, tasks on threads.
 fn share<F: Format<B>, const B: usize>(m: &MatMul, x: &Activations, weight: &[u8], y: &mut [f32]) {
-    let row_bytes = weight.len() / m.out_features;
-    // Some tasks for each thread: one that is interrupted leaves the others to the rest.
-    let even = m.out_features.div_ceil(rayon::current_num_threads() * 4);
-    let enough = if m.rows < GEMM_ROWS { TASK_BYTES / row_bytes } else { PANEL };
-    let per_task = even.max(enough).next_multiple_of(PANEL);
-    let blocks = weight.as_chunks::<B>().0;
-    let row_blocks = row_bytes / B;
-
-    // A task's columns of y, row by row.
-    let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
-    tasks.resize_with(m.out_features.div_ceil(per_task), || Vec::with_capacity(m.rows));
-    for y in y.chunks_exact_mut(m.y_stride) {
-        let columns = y[m.y_offset..][..m.out_features].chunks_mut(per_task);
-        tasks.iter_mut().zip(columns).for_each(|(task, columns)| task.push(columns));
-    }
-    let weights = blocks.chunks(per_task * row_blocks);
-    let run = |(y, weights): (Vec<&mut [f32]>, &[[u8; B]])| run::<F, B>(Task { x, weights, row_blocks, y });
-    if tasks.len() == 1 {
-        tasks.into_iter().zip(weights).for_each(run);
-    } else {
-        tasks.into_par_iter().zip(weights.collect::<Vec<_>>()).for_each(run);
-    }
+    let row_blocks = weight.len() / m.out_features / B;
+    host::share(m, weight, y, PANEL, |weights, y| {
+        isa::run(Work::<F, B> { x, weights: weights.as_chunks().0, row_blocks, y, format: PhantomData });
+    });
 }
 
 /// Consecutive features for all rows.
-struct Task<'a, const B: usize> {
+struct Work<'a, 'y, F, const B: usize> {
     x: &'a Activations,
     /// `[features, row_blocks]`
     weights: &'a [[u8; B]],
     row_blocks: usize,
     /// `[rows, features]`
-    y: Vec<&'a mut [f32]>,
-}
-
-fn run<F: Format<B>, const B: usize>(task: Task<B>) {
-    isa::run(Work::<F, B> { task, format: PhantomData });
-}
-
-struct Work<'a, F, const B: usize> {
-    task: Task<'a, B>,
+    y: &'a mut [&'y mut [f32]],
     format: PhantomData<F>,
 }
 
-impl<F: Format<B>, const B: usize> WithIsa for Work<'_, F, B> {
+impl<F: Format<B>, const B: usize> WithIsa for Work<'_, '_, F, B> {
     type Output = ();
 
     #[inline(always)]
     fn with<I: Isa>(self, isa: I) {
-        let Task { x, weights, row_blocks, mut y } = self.task;
+        let Work { x, weights, row_blocks, y, .. } = self;
         if y.len() < GEMM_ROWS {
-            gemv::features::<I, F, B>(isa, x, weights, row_blocks, &mut y);
+            gemv::features::<I, F, B>(isa, x, weights, row_blocks, y);
         } else {
-            gemm::features::<I, F, B>(isa, x, weights, row_blocks, &mut y);
+            gemm::features::<I, F, B>(isa, x, weights, row_blocks, y);
         }
     }
 }
