@@ -59,6 +59,8 @@ pub struct DeviceOptions {
     pub kernel_overrides: BTreeMap<String, String>,
     /// Threads on the CPU; one for each physical core by default.
     pub threads: Option<usize>,
+    /// Bind each thread on the CPU to a core of its own, as long as there are enough.
+    pub pin_threads: bool,
 }
 
 /// What was opened, for people and reports.

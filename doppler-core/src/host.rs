@@ -47,6 +47,11 @@ impl Host {
         let allowed = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = options.threads.unwrap_or_else(|| num_cpus::get_physical().clamp(1, allowed)).max(1);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("doppler-host-{i}"));
+        let cores = if options.pin_threads { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
+        let pool = pool.start_handler(move |i| {
+            // A thread that the system does not bind runs all the same.
+            let _bound = cores.get(i).map(|core| core_affinity::set_for_current(*core));
+        });
         let pool = pool.build().map_err(|source| Error::Threads { threads, source })?;
         Ok(Host { pool, int8: int8(options)? })
     }
@@ -121,7 +126,9 @@ fn int8(options: &DeviceOptions) -> Result<bool, Error> {
             (name, "host") if name != "matmul" => {}
             (kernel, variant) => {
                 let known = if kernel == "matmul" { "int8, f32" } else { "host" }.to_owned();
-                return Err(doppler_kernels::Error::UnknownVariant { kernel, variant: variant.to_owned(), known }.into());
+                return Err(
+                    doppler_kernels::Error::UnknownVariant { kernel, variant: variant.to_owned(), known }.into()
+                );
             }
         }
     }

@@ -250,6 +250,7 @@ fn threads_and_forms_of_the_cpu() {
         choice: DeviceChoice::Host,
         kernel_overrides: [("matmul".to_owned(), variant.to_owned())].into(),
         threads: Some(threads),
+        pin_threads: threads > 1,
         ..DeviceOptions::default()
     };
     let mut logits = Vec::new();

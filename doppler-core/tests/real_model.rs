@@ -141,8 +141,10 @@ fn check_int8(model: &Real) {
         let mut pipeline = builder.build().await.unwrap();
         let (mut ours_off, mut theirs_off) = (0f32, 0f32);
         for (case, theirs) in cases(model).iter().zip(theirs) {
-            let known: Vec<(u32, f32)> = case.top.iter().copied().chain((0..).zip(case.first.iter().copied())).collect();
-            let first = theirs["first8"].as_array().unwrap().iter().zip(0u32..).map(|(v, id)| (id, v.as_f64().unwrap()));
+            let known: Vec<(u32, f32)> =
+                case.top.iter().copied().chain((0..).zip(case.first.iter().copied())).collect();
+            let first =
+                theirs["first8"].as_array().unwrap().iter().zip(0u32..).map(|(v, id)| (id, v.as_f64().unwrap()));
             let top = theirs["top5"].as_array().unwrap().iter();
             let top = top.map(|pair| (pair[0].as_u64().unwrap() as u32, pair[1].as_f64().unwrap()));
             for (id, logit) in top.chain(first) {

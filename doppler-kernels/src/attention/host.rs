@@ -155,8 +155,8 @@ impl Attend<'_, '_> {
         for (i, position) in seen.enumerate() {
             let values = &self.v[at(position) + d * size..][..8 * N * size];
             let mut loaded = [isa.splat(0.0); N];
-            for n in 0..N {
-                loaded[n] = eight::<I, F16>(isa, values, n);
+            for (n, loaded) in loaded.iter_mut().enumerate() {
+                *loaded = eight::<I, F16>(isa, values, n);
             }
             for r in 0..R {
                 let weight = isa.splat(rows[r][i]);
@@ -165,9 +165,9 @@ impl Attend<'_, '_> {
                 }
             }
         }
-        for r in 0..R {
-            for n in 0..N {
-                self.sums[first + r][d + 8 * n..][..8].copy_from_slice(&isa.numbers(sums[r][n]));
+        for (r, sums) in sums.into_iter().enumerate() {
+            for (n, sum) in sums.into_iter().enumerate() {
+                self.sums[first + r][d + 8 * n..][..8].copy_from_slice(&isa.numbers(sum));
             }
         }
     }
@@ -219,8 +219,8 @@ fn dots<I: Isa, const F16: bool, const R: usize>(isa: I, q: [&[f32]; R], key: &[
     let mut scores = [0.0; R];
     for r in 0..R {
         scores[r] = isa.total(sums[r]);
-        for d in 8 * whole..q[r].len() {
-            scores[r] += q[r][d] * number::<F16>(key, d);
+        for (d, q) in q[r].iter().enumerate().skip(8 * whole) {
+            scores[r] += q * number::<F16>(key, d);
         }
     }
     scores

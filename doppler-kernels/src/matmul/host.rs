@@ -30,13 +30,7 @@ pub fn matmul(m: &MatMul, x: &[f32], weight: &[u8], y: &mut [f32]) {
 
 /// Consecutive features as tasks on threads: `run` gets their weights and their columns of `y`, row by row. All but the
 /// last have a multiple of `panel` features.
-pub fn share(
-    m: &MatMul,
-    weight: &[u8],
-    y: &mut [f32],
-    panel: usize,
-    run: impl Fn(&[u8], &mut [&mut [f32]]) + Sync,
-) {
+pub fn share(m: &MatMul, weight: &[u8], y: &mut [f32], panel: usize, run: impl Fn(&[u8], &mut [&mut [f32]]) + Sync) {
     if m.out_features == 0 || m.rows == 0 {
         return;
     }

@@ -2,98 +2,75 @@
 
 use rayon::prelude::*;
 
+use crate::isa::{self, Isa, WithIsa};
+
 /// Elements that share a scale.
 pub const BLOCK: usize = 32;
 /// Blocks in a group: what is worked on at once. Rows are padded to whole groups with zeros.
 pub const GROUP: usize = 8;
 
 /// Rows of activations.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Activations {
+    groups: Vec<Group>,
     /// Groups in a row.
-    pub groups: usize,
-    /// 4 int8 in a word, −127 … 127.
-    pub codes: Vec<[[u32; BLOCK / 4]; GROUP]>,
-    /// Of each block: the largest magnitude over 127.
-    pub scales: Vec<[f32; GROUP]>,
-    /// Of each block: scale times the sum of its codes.
-    pub sums: Vec<[f32; GROUP]>,
-    /// Of each half block.
-    pub halves: Vec<[f32; 2 * GROUP]>,
+    per_row: usize,
 }
 
-/// One row of activations.
+/// Eight blocks of a row.
 #[derive(Debug, Clone, Copy)]
-pub struct Row<'a> {
-    pub codes: &'a [[[u32; BLOCK / 4]; GROUP]],
-    pub scales: &'a [[f32; GROUP]],
-    pub sums: &'a [[f32; GROUP]],
-    pub halves: &'a [[f32; 2 * GROUP]],
+pub struct Group {
+    /// 4 int8 in a word, −127 … 127.
+    pub codes: [[u32; BLOCK / 4]; GROUP],
+    /// Of each block: the largest magnitude over 127.
+    pub scales: [f32; GROUP],
+    /// Of each block: scale times the sum of its codes.
+    pub sums: [f32; GROUP],
+    /// Of each half block.
+    pub halves: [[f32; GROUP]; 2],
 }
+
+const ZERO: Group =
+    Group { codes: [[0; BLOCK / 4]; GROUP], scales: [0.0; GROUP], sums: [0.0; GROUP], halves: [[0.0; GROUP]; 2] };
 
 impl Activations {
     /// Rounds rows of `cols` numbers, whole blocks. A block with a number that is not finite gets a scale that is not.
     pub fn new(x: &[f32], cols: usize) -> Activations {
-        let (rows, groups) = (x.len() / cols, cols.div_ceil(BLOCK * GROUP));
-        let all = rows * groups;
-        let mut a = Activations {
-            groups,
-            codes: vec![[[0; BLOCK / 4]; GROUP]; all],
-            scales: vec![[0.0; GROUP]; all],
-            sums: vec![[0.0; GROUP]; all],
-            halves: vec![[0.0; 2 * GROUP]; all],
-        };
-        let outputs = (a.codes.par_chunks_mut(groups).zip(a.scales.par_chunks_mut(groups)))
-            .zip(a.sums.par_chunks_mut(groups).zip(a.halves.par_chunks_mut(groups)));
-        let outputs = outputs.zip(x.par_chunks_exact(cols));
-        let round = |(((codes, scales), (sums, halves)), x): (((&mut [_], &mut [_]), (&mut [_], &mut [_])), &[f32])| {
-            pulp::Arch::new().dispatch(Round { x, codes, scales, sums, halves });
-        };
-        if rows < 8 {
-            // Too little to share.
-            let outputs = (a.codes.chunks_mut(groups).zip(a.scales.chunks_mut(groups)))
-                .zip(a.sums.chunks_mut(groups).zip(a.halves.chunks_mut(groups)));
-            outputs.zip(x.chunks_exact(cols)).for_each(round);
-        } else {
-            outputs.with_min_len(4).for_each(round);
-        }
-        a
+        let per_row = cols.div_ceil(BLOCK * GROUP);
+        let mut groups = vec![ZERO; x.len() / cols * per_row];
+        // A few rows are too little to share.
+        let rows = groups.par_chunks_mut(per_row).zip(x.par_chunks_exact(cols)).with_min_len(8);
+        rows.for_each(|(groups, x)| isa::run(Round { x, groups }));
+        Activations { groups, per_row }
     }
 
     /// Row `r`.
     #[inline(always)]
-    pub fn row(&self, r: usize) -> Row<'_> {
-        let range = r * self.groups..(r + 1) * self.groups;
-        Row {
-            codes: &self.codes[range.clone()],
-            scales: &self.scales[range.clone()],
-            sums: &self.sums[range.clone()],
-            halves: &self.halves[range],
-        }
+    pub fn row(&self, r: usize) -> &[Group] {
+        &self.groups[r * self.per_row..][..self.per_row]
     }
 }
 
 struct Round<'a> {
     x: &'a [f32],
-    codes: &'a mut [[[u32; BLOCK / 4]; GROUP]],
-    scales: &'a mut [[f32; GROUP]],
-    sums: &'a mut [[f32; GROUP]],
-    halves: &'a mut [[f32; 2 * GROUP]],
+    groups: &'a mut [Group],
 }
 
-impl pulp::NullaryFnOnce for Round<'_> {
+impl WithIsa for Round<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn call(self) {
-        for (b, x) in self.x.as_chunks::<BLOCK>().0.iter().enumerate() {
-            let (group, at) = (b / GROUP, b % GROUP);
-            let (codes, scale, halves) = round(x);
-            self.codes[group][at] = bytemuck::cast(codes);
-            self.scales[group][at] = scale;
-            let halves = halves.map(|half| scale * half as f32);
-            self.sums[group][at] = halves[0] + halves[1];
-            self.halves[group][2 * at..][..2].copy_from_slice(&halves);
+    fn with<I: Isa>(self, _: I) {
+        for (group, x) in self.groups.iter_mut().zip(self.x.chunks(BLOCK * GROUP)) {
+            for (j, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
+                let (codes, scale, [low, high]) = round(x);
+                group.codes[j] = bytemuck::cast(codes);
+                group.scales[j] = scale;
+                let (low, high) = (scale * low as f32, scale * high as f32);
+                group.sums[j] = low + high;
+                group.halves[j / 4][j % 4 * 2] = low;
+                group.halves[j / 4][j % 4 * 2 + 1] = high;
+            }
         }
     }
 }

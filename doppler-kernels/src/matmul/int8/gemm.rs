@@ -1,7 +1,7 @@
 //! Many rows: the codes of eight features are unpacked side by side, then meet every row of activations.
 
 use super::PANEL;
-use super::activations::{Activations, BLOCK, GROUP, Row};
+use super::activations::{Activations, BLOCK, GROUP, Group};
 use super::format::Format;
 use crate::isa::Isa;
 
@@ -33,6 +33,7 @@ pub fn features<I: Isa, F: Format<B>, const B: usize>(
     for (p, weights) in weights.chunks(PANEL * row_blocks).enumerate() {
         unpack::<I, F, B>(isa, weights, row_blocks, &mut panel);
         let count = weights.len() / row_blocks;
+        let whole = y.len() / ROWS * ROWS;
         let mut rows = y.chunks_exact_mut(ROWS);
         for (tile, y) in rows.by_ref().enumerate() {
             let first = tile * ROWS;
@@ -42,10 +43,8 @@ pub fn features<I: Isa, F: Format<B>, const B: usize>(
                 y[r][p * PANEL..][..count].copy_from_slice(&products[r][..count]);
             }
         }
-        let rest = rows.into_remainder();
-        let first = x.codes.len() / x.groups - rest.len();
-        for (r, y) in rest.iter_mut().enumerate() {
-            let [products] = product::<I, F, B, 1>(isa, &panel, [x.row(first + r)]);
+        for (r, y) in rows.into_remainder().iter_mut().enumerate() {
+            let [products] = product::<I, F, B, 1>(isa, &panel, [x.row(whole + r)]);
             y[p * PANEL..][..count].copy_from_slice(&products[..count]);
         }
     }
@@ -53,12 +52,7 @@ pub fn features<I: Isa, F: Format<B>, const B: usize>(
 
 /// Up to eight features side by side; what is left of the panel becomes zeros.
 #[inline(always)]
-fn unpack<I: Isa, F: Format<B>, const B: usize>(
-    isa: I,
-    weights: &[[u8; B]],
-    row_blocks: usize,
-    panel: &mut [Columns],
-) {
+fn unpack<I: Isa, F: Format<B>, const B: usize>(isa: I, weights: &[[u8; B]], row_blocks: usize, panel: &mut [Columns]) {
     let none = [[0u8; B]; GROUP];
     let per_group = GROUP / F::SUB_BLOCKS;
     for (g, panel) in panel.chunks_mut(GROUP).enumerate() {
@@ -89,8 +83,8 @@ fn unpack<I: Isa, F: Format<B>, const B: usize>(
                 rows[f] = F::codes(isa, &features[f][j / F::SUB_BLOCKS], j % F::SUB_BLOCKS);
             }
             let rows = isa.transpose(rows);
-            for k in 0..PANEL {
-                columns.codes[k] = isa.stored(rows[k]);
+            for (codes, row) in columns.codes.iter_mut().zip(rows) {
+                *codes = isa.stored(row);
             }
         }
     }
@@ -101,7 +95,7 @@ fn unpack<I: Isa, F: Format<B>, const B: usize>(
 fn product<I: Isa, F: Format<B>, const B: usize, const R: usize>(
     isa: I,
     panel: &[Columns],
-    x: [Row; R],
+    x: [&[Group]; R],
 ) -> [[f32; PANEL]; R] {
     let mut y = [isa.splat(0.0); R];
     for (g, panel) in panel.chunks(GROUP).enumerate() {
@@ -110,9 +104,9 @@ fn product<I: Isa, F: Format<B>, const B: usize, const R: usize>(
             for half in 0..halves {
                 let words = BLOCK / 4 / halves;
                 let codes = &columns.codes[half * words..][..words];
-                let mut x_codes = [&x[0].codes[g][j][..0]; R];
+                let mut x_codes = [&x[0][g].codes[j][..0]; R];
                 for r in 0..R {
-                    x_codes[r] = &x[r].codes[g][j][half * words..][..words];
+                    x_codes[r] = &x[r][g].codes[j][half * words..][..words];
                 }
                 let sums = match (F::SIGNED, F::SUMMABLE) {
                     (true, _) => isa.tile::<true, 1, R>(codes, x_codes),
@@ -122,10 +116,11 @@ fn product<I: Isa, F: Format<B>, const B: usize, const R: usize>(
                 };
                 let (scales, offsets) = (isa.floats(columns.scales[half]), isa.floats(columns.offsets[half]));
                 for r in 0..R {
-                    let scale = isa.mul(scales, isa.splat(x[r].scales[g][j]));
+                    let scale = isa.mul(scales, isa.splat(x[r][g].scales[j]));
                     y[r] = isa.mul_add(isa.converted(sums[r]), scale, y[r]);
                     if F::OFFSETS {
-                        let sum = if F::HALVES { x[r].halves[g][2 * j + half] } else { x[r].sums[g][j] };
+                        let x = &x[r][g];
+                        let sum = if F::HALVES { x.halves[j / 4][j % 4 * 2 + half] } else { x.sums[j] };
                         y[r] = isa.mul_add(offsets, isa.splat(sum), y[r]);
                     }
                 }

@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use doppler_rdrr::DType;
 
 use super::{MatMul, host};
-use crate::isa::{self, Isa, WithIsa};
+use crate::isa::{self, Isa, Portable, WithIsa};
 use activations::Activations;
 use format::{Format, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 
@@ -38,27 +38,33 @@ pub fn name(weight: DType) -> Option<&'static str> {
 
 /// As [`super::host::matmul`], for packed weights.
 pub fn matmul(m: &MatMul, x: &[f32], weight: &[u8], y: &mut [f32]) {
+    matmul_on(m, x, weight, y, false);
+}
+
+/// [`matmul`], if `portable` by plain loops on every CPU.
+fn matmul_on(m: &MatMul, x: &[f32], weight: &[u8], y: &mut [f32], portable: bool) {
     if m.out_features == 0 || m.rows == 0 {
         return;
     }
     let x = Activations::new(x, m.in_features);
     match m.weight {
-        DType::Q4_0 => share::<Q4_0, 18>(m, &x, weight, y),
-        DType::Q4_1 => share::<Q4_1, 20>(m, &x, weight, y),
-        DType::Q5_0 => share::<Q5_0, 22>(m, &x, weight, y),
-        DType::Q5_1 => share::<Q5_1, 24>(m, &x, weight, y),
-        DType::Q8_0 => share::<Q8_0, 34>(m, &x, weight, y),
-        DType::Q4_K => share::<Q4K, 144>(m, &x, weight, y),
-        DType::Q5_K => share::<Q5K, 176>(m, &x, weight, y),
-        DType::Q6_K => share::<Q6K, 210>(m, &x, weight, y),
+        DType::Q4_0 => share::<Q4_0, 18>(m, &x, weight, y, portable),
+        DType::Q4_1 => share::<Q4_1, 20>(m, &x, weight, y, portable),
+        DType::Q5_0 => share::<Q5_0, 22>(m, &x, weight, y, portable),
+        DType::Q5_1 => share::<Q5_1, 24>(m, &x, weight, y, portable),
+        DType::Q8_0 => share::<Q8_0, 34>(m, &x, weight, y, portable),
+        DType::Q4_K => share::<Q4K, 144>(m, &x, weight, y, portable),
+        DType::Q5_K => share::<Q5K, 176>(m, &x, weight, y, portable),
+        DType::Q6_K => share::<Q6K, 210>(m, &x, weight, y, portable),
         DType::F32 | DType::F16 | DType::BF16 | DType::U32 => unreachable!("unpacked weights have no int8 form"),
     }
 }
 
-fn share<F: Format<B>, const B: usize>(m: &MatMul, x: &Activations, weight: &[u8], y: &mut [f32]) {
+fn share<F: Format<B>, const B: usize>(m: &MatMul, x: &Activations, weight: &[u8], y: &mut [f32], portable: bool) {
     let row_blocks = weight.len() / m.out_features / B;
     host::share(m, weight, y, PANEL, |weights, y| {
-        isa::run(Work::<F, B> { x, weights: weights.as_chunks().0, row_blocks, y, format: PhantomData });
+        let work = Work::<F, B> { x, weights: weights.as_chunks().0, row_blocks, y, format: PhantomData };
+        if portable { work.with(Portable) } else { isa::run(work) }
     });
 }
 

@@ -28,11 +28,13 @@ fn check(weight: DType, rows: usize, n: usize, k: usize, seed: u64) {
             *y = x.iter().zip(w).map(|(x, w)| x * f64::from(*w)).sum::<f64>() as f32;
         }
     }
-    let mut y = vec![7.0; rows * y_stride];
-    super::matmul(&m, &x, &bytes, &mut y);
-    // f32 sums over offsets that nearly cancel products.
-    let tolerance = Tolerance { atol: 2e-4 * (k as f64 / 256.0).max(1.0), rtol: 2e-4, nmse: 1e-9 };
-    assert!(tolerance.check(&y, &expected).is_ok(), "{m:?}: {:?}", tolerance.check(&y, &expected));
+    for portable in [false, true] {
+        let mut y = vec![7.0; rows * y_stride];
+        super::matmul_on(&m, &x, &bytes, &mut y, portable);
+        // f32 sums over offsets that nearly cancel products.
+        let tolerance = Tolerance { atol: 2e-4 * (k as f64 / 256.0).max(1.0), rtol: 2e-4, nmse: 1e-9 };
+        assert!(tolerance.check(&y, &expected).is_ok(), "{m:?}: {:?}", tolerance.check(&y, &expected));
+    }
 }
 
 fn packed() -> impl Iterator<Item = DType> {
@@ -79,7 +81,8 @@ fn extremes() {
             let mut w = vec![0.0; 8 * k];
             dequantize(weight, &bytes, &mut w).unwrap();
             for rows in [1, 4] {
-                let x: Vec<f32> = (0..rows * k).map(|i| if i / 2 % 2 == 0 || fill > 0x7F { 127.0 } else { -127.0 }).collect();
+                let x: Vec<f32> =
+                    (0..rows * k).map(|i| if i / 2 % 2 == 0 || fill > 0x7F { 127.0 } else { -127.0 }).collect();
                 let m = MatMul { rows, out_features: 8, in_features: k, weight, y_stride: 8, y_offset: 0 };
                 let mut y = vec![0.0; 8 * rows];
                 super::matmul(&m, &x, &bytes, &mut y);
