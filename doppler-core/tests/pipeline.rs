@@ -245,7 +245,8 @@ fn threads_and_forms_of_the_cpu() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.rdrr");
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama/llama_blocks");
-    convert(&fixture, &path, &ConvertOptions::default(), |_| {}).unwrap();
+    let options = ConvertOptions { quantize: Some(DType::Q8_0), ..ConvertOptions::default() };
+    convert(&fixture, &path, &options, |_| {}).unwrap();
     let options = |variant: &str, threads| DeviceOptions {
         choice: DeviceChoice::Host,
         kernel_overrides: [("matmul".to_owned(), variant.to_owned())].into(),
@@ -260,7 +261,10 @@ fn threads_and_forms_of_the_cpu() {
         let mut pipeline = load(&device, &path).unwrap();
         logits.push(block_on(pipeline.forward(&[1, 2, 3, 4, 5, 6, 7, 8, 9], 2)).unwrap().values);
         let forms = device.kernel_variants();
-        assert!(forms.iter().any(|(kernel, form)| kernel.starts_with("matmul/Q") && form.starts_with(variant)));
+        assert!(
+            forms.iter().any(|(kernel, form)| kernel.starts_with("matmul/Q") && form.starts_with(variant)),
+            "{forms:?}"
+        );
     }
     assert_eq!(logits[0], logits[1], "threads change nothing");
     assert_eq!(logits[2], logits[3], "threads change nothing");
