@@ -1,16 +1,17 @@
 //! Where recordings run: a GPU, the CPU at speed, or the CPU by the references.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use doppler_kernels::{Access, Tier};
+use doppler_kernels::{Access, Kernel, Tier};
 use doppler_rdrr::DType;
 
 use crate::gpu::{self, AdapterReport, Gpu, GpuCounters, lock};
-use crate::recorder::kernel_key;
+use crate::host::Host;
+use crate::recorder::{Step, kernel_key};
 use crate::tensor::{MappedPiece, Storage, read, write};
 use crate::{Error, Recorder, Recording, Tensor, host, oracle};
 
@@ -55,8 +56,15 @@ pub struct DeviceOptions {
     pub max_binding_bytes: Option<u64>,
     /// Take only what every WebGPU device has: no subgroups, no f16, default limits.
     pub webgpu_limits: bool,
-    /// Kernel name → variant name, instead of the registry's choice.
+    /// Products take their inputs in f32. Without it, where weights are packed, inputs may be rounded to int8 in blocks of 32,
+    /// as llama.cpp does: several times faster, and logits a few tenths at most farther from those of f32 arithmetic.
+    pub exact: bool,
+    /// Kernel name → variant name, instead of the registry's choice; on a GPU.
     pub kernel_overrides: BTreeMap<String, String>,
+    /// Threads on the CPU; one for each physical core by default.
+    pub threads: Option<usize>,
+    /// Bind each thread on the CPU to a core of its own, as long as there are enough.
+    pub pin_threads: bool,
 }
 
 /// What was opened, for people and reports.
@@ -84,14 +92,15 @@ pub struct Device(Arc<Inner>);
 struct Inner {
     executor: Executor,
     why: String,
-    /// Kernels of the recordings so far, on the CPU.
-    kernels: Mutex<BTreeSet<String>>,
+    exact: bool,
+    /// Kernels of the recordings so far, on the CPU, and what computes them.
+    kernels: Mutex<BTreeMap<String, String>>,
 }
 
 #[derive(Debug)]
 enum Executor {
     Gpu(Box<Gpu>),
-    Host,
+    Host(Host),
     Oracle,
 }
 
@@ -129,9 +138,13 @@ impl Device {
     /// # Errors
     /// [`Error::NoAdapter`] naming what there is, [`Error::DeviceRequest`].
     pub async fn open(options: &DeviceOptions) -> Result<Device, Error> {
+        let with = |executor, why: &str| {
+            let (why, exact) = (why.to_owned(), options.exact);
+            Ok(Device(Arc::new(Inner { executor, why, exact, kernels: Mutex::default() })))
+        };
         let opened = match &options.choice {
-            DeviceChoice::Host => return Ok(Device::with(Executor::Host, "asked for")),
-            DeviceChoice::Oracle => return Ok(Device::with(Executor::Oracle, "asked for")),
+            DeviceChoice::Host => return with(Executor::Host(Host::open(options)?), "asked for"),
+            DeviceChoice::Oracle => return with(Executor::Oracle, "asked for"),
             DeviceChoice::Auto | DeviceChoice::Gpu => Gpu::open(options, |adapter| !adapter.software).await?,
             DeviceChoice::Named(name) => {
                 let name = name.to_lowercase();
@@ -147,20 +160,17 @@ impl Device {
         match (opened, &options.choice) {
             (Some(gpu), choice) => {
                 let why = if *choice == DeviceChoice::Auto { "best GPU found" } else { "asked for" };
-                Ok(Device::with(Executor::Gpu(Box::new(gpu)), why))
+                with(Executor::Gpu(Box::new(gpu)), why)
             }
             (None, DeviceChoice::Auto) => {
-                Ok(Device::with(Executor::Host, format!("no real GPU; adapters: {}", found().await)))
+                let why = format!("no real GPU; adapters: {}", found().await);
+                with(Executor::Host(Host::open(options)?), &why)
             }
             (None, choice) => {
                 let wanted = if let DeviceChoice::Named(name) = choice { name.clone() } else { "gpu".to_owned() };
                 Err(Error::NoAdapter { wanted, found: found().await })
             }
         }
-    }
-
-    fn with(executor: Executor, why: impl Into<String>) -> Device {
-        Device(Arc::new(Inner { executor, why: why.into(), kernels: Mutex::default() }))
     }
 
     /// All GPU adapters, best first, software ones last.
@@ -172,7 +182,6 @@ impl Device {
     #[must_use]
     pub fn report(&self) -> DeviceReport {
         let why = self.0.why.clone();
-        let threads = format!("{} threads", rayon::current_num_threads());
         let cpu = |executor, driver| DeviceReport {
             executor,
             adapter: format!("CPU ({})", std::env::consts::ARCH),
@@ -190,20 +199,15 @@ impl Device {
                 tier: Some(gpu.tier.clone()),
                 max_binding_bytes: Some(gpu.max_binding_bytes),
             },
-            Executor::Host => cpu("host", threads),
+            Executor::Host(host) => cpu("host", format!("{} threads", host.threads())),
             Executor::Oracle => cpu("oracle", "f64 references".to_owned()),
         }
     }
 
-    /// The kernel variants used so far: kernel (and packed type) → variant and why; on the CPU there is one of each.
+    /// The kernel variants used so far: kernel (and packed type) → variant and why; on the CPU, how it is computed.
     #[must_use]
     pub fn kernel_variants(&self) -> BTreeMap<String, String> {
-        let only = match &self.0.executor {
-            Executor::Gpu(gpu) => return gpu.choices(),
-            Executor::Host => "host",
-            Executor::Oracle => "reference",
-        };
-        lock(&self.0.kernels).iter().map(|kernel| (kernel.clone(), only.to_owned())).collect()
+        if let Executor::Gpu(gpu) = &self.0.executor { gpu.choices() } else { lock(&self.0.kernels).clone() }
     }
 
     /// The most GPU memory that buffers took; 0 on the CPU.
@@ -242,6 +246,15 @@ impl Device {
         }
     }
 
+    pub(crate) fn host(&self) -> Option<&Host> {
+        if let Executor::Host(host) = &self.0.executor { Some(host) } else { None }
+    }
+
+    /// Whether inputs of products stay in f32.
+    pub(crate) fn exact(&self) -> bool {
+        self.0.exact
+    }
+
     pub(crate) fn gpu(&self) -> Option<&Gpu> {
         if let Executor::Gpu(gpu) = &self.0.executor { Some(gpu) } else { None }
     }
@@ -270,7 +283,7 @@ impl Device {
         let bytes = dtype.tensor_bytes(shape).expect("the decoder's tensors are whole blocks");
         let storage = match &self.0.executor {
             Executor::Gpu(gpu) => Storage::Gpu(gpu.alloc(label, bytes as u64, keep)?),
-            Executor::Host => Storage::Host(RwLock::new(vec![0; bytes.div_ceil(4)])),
+            Executor::Host(_) => Storage::Host(RwLock::new(vec![0; bytes.div_ceil(4)])),
             Executor::Oracle => Storage::Oracle(RwLock::new(vec![0.0; elements])),
         };
         Ok(Tensor::new(label.to_owned(), shape, dtype, storage))
@@ -290,7 +303,7 @@ impl Device {
                 gpu.upload(&buffer, 0, &piece)?;
                 Storage::Gpu(buffer)
             }
-            Executor::Host => {
+            Executor::Host(_) => {
                 let words = match piece.bytes(0..piece.bytes.len()) {
                     Cow::Borrowed(bytes) if bytes.as_ptr().align_offset(4) == 0 => None,
                     // Kernels read 4-byte words; a foreign file may have put the tensor anywhere.
@@ -345,7 +358,7 @@ impl Device {
                 gpu.write(buffer, 0, bytes);
                 Ok(())
             }
-            (Executor::Host, Storage::Host(words)) => {
+            (Executor::Host(_), Storage::Host(words)) => {
                 bytemuck::cast_slice_mut(&mut write(words))[..bytes.len()].copy_from_slice(bytes);
                 Ok(())
             }
@@ -364,7 +377,7 @@ impl Device {
         match (&self.0.executor, from.storage(), to.storage()) {
             (_, _, _) if bytes == 0 => {}
             (Executor::Gpu(gpu), Storage::Gpu(from), Storage::Gpu(to)) => gpu.copy(from, to, bytes as u64),
-            (Executor::Host, Storage::Host(from), Storage::Host(to)) => {
+            (Executor::Host(_), Storage::Host(from), Storage::Host(to)) => {
                 let words = bytes.div_ceil(4);
                 write(to)[..words].copy_from_slice(&read(from)[..words]);
             }
@@ -382,13 +395,20 @@ impl Device {
     /// [`Error::Kernel`] when no variant runs, [`Error::Gpu`] when a shader does not compile.
     pub fn compile(&self, recorder: Recorder) -> Result<Recording, Error> {
         let steps = recorder.into_steps();
-        let gpu = if let Some(gpu) = self.gpu() {
-            gpu.prepare(&steps)?
-        } else {
-            lock(&self.0.kernels).extend(steps.iter().map(|step| kernel_key(&*step.kernel)));
-            Vec::new()
+        let (mut gpu, mut levels) = (Vec::new(), Vec::new());
+        let keys = |form: &dyn Fn(&dyn Kernel) -> &'static str| {
+            let key = |step: &Step| (kernel_key(&*step.kernel), form(&*step.kernel).to_owned());
+            lock(&self.0.kernels).extend(steps.iter().map(key));
         };
-        Ok(Recording { steps, gpu })
+        match &self.0.executor {
+            Executor::Gpu(device) => gpu = device.prepare(&steps)?,
+            Executor::Host(host) => {
+                keys(&|kernel| host.form(kernel));
+                levels = host::levels(&steps);
+            }
+            Executor::Oracle => keys(&|_| "reference"),
+        }
+        Ok(Recording { steps, gpu, host: levels })
     }
 
     /// Runs a recording and starts to read the first elements of `read`. Does not wait for a GPU.
@@ -403,7 +423,7 @@ impl Device {
                 let readback = gpu.submit(&recording.gpu, sized.map(|(tensor, bytes)| (tensor, bytes as u64)))?;
                 return Ok(readback.map(|readback| Pending::Gpu(readback, self.clone())));
             }
-            Executor::Host => recording.steps.iter().try_for_each(host::run)?,
+            Executor::Host(host) => host.run(&recording.steps, &recording.host)?,
             Executor::Oracle => recording.steps.iter().try_for_each(oracle::run)?,
         }
         sized.map(|(tensor, bytes)| Ok(Pending::Ready(self.peek(tensor, bytes)?))).transpose()

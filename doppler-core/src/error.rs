@@ -31,6 +31,15 @@ pub enum Error {
         /// The driver's reason.
         reason: String,
     },
+    /// The system started fewer threads than asked for.
+    #[error("{threads} threads could not be started; ask for fewer")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// The system's reason.
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
     /// Memory ran out.
     #[error("`{adapter}` has no memory for {label} ({needed} bytes; {in_use} in use, budget {budget}); shorten the context, use a smaller model or free memory", budget = budget.map_or("not known".to_owned(), |b| b.to_string()))]
     OutOfMemory {

@@ -3,7 +3,7 @@
 use doppler_kernels::{Access, Kernel};
 use doppler_rdrr::DType;
 
-use crate::{Error, Tensor, gpu::GpuStep};
+use crate::{Error, Tensor, gpu::GpuStep, host};
 
 /// One kernel with its operands.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct Recording {
     pub(crate) steps: Vec<Step>,
     /// Compute pipelines and bind groups, on a GPU.
     pub(crate) gpu: Vec<GpuStep>,
+    /// What can run at the same time, on the host.
+    pub(crate) host: Vec<host::Level>,
 }
 
 impl Recorder {

@@ -120,6 +120,11 @@ impl Tensor {
         &self.0.storage
     }
 
+    /// Equal for handles of the same tensor.
+    pub(crate) fn key(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+
     pub(crate) fn same(&self, other: &Tensor) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

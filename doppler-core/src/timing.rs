@@ -16,12 +16,19 @@ const ROTATION_BYTES: usize = 128 << 20;
 /// included. Inputs rotate over memory that no cache holds, as far as 256 copies of them reach.
 pub type Timer<'a> = Box<dyn Fn(u64) -> Result<Duration, String> + 'a>;
 
-/// A timer for each variant of a case's kernel, or why the device cannot run that variant. The CPU has one, `host`.
+/// A timer for each variant of a case's kernel, or why the device cannot run that variant. The CPU has those of
+/// matrix products, `int8` and `f32`, and `host` of every other kernel.
 pub fn case_timers<'a>(device: &'a Device, case: &'a Case) -> Vec<(String, Result<Timer<'a>, String>)> {
     let Some(gpu) = device.gpu() else {
-        let operands = OnceCell::new();
-        let timer: Timer = Box::new(move |runs| Ok(operands.get_or_init(|| HostOperands::new(case)).time(case, runs)));
-        return vec![("host".to_owned(), Ok(timer))];
+        let plain = if case.kernel.name() == "matmul" { "f32" } else { "host" };
+        let forms = case.kernel.int8_form().map(|name| (name, true)).into_iter().chain([(plain, false)]);
+        let timers = forms.map(|(name, int8)| {
+            let operands = OnceCell::new();
+            let time = move |runs| operands.get_or_init(|| HostOperands::new(case)).time(device, case, int8, runs);
+            let timer: Timer = Box::new(move |runs| Ok(time(runs)));
+            (name.to_owned(), Ok(timer))
+        });
+        return timers.collect();
     };
     let timers = case.kernel.variants().into_iter().map(|variant| {
         let name = variant.name.to_owned();
@@ -85,7 +92,7 @@ impl HostOperands {
         HostOperands { reads, writes: RefCell::new(writes), next: Cell::new(0) }
     }
 
-    fn time(&self, case: &Case, runs: u64) -> Duration {
+    fn time(&self, device: &Device, case: &Case, int8: bool, runs: u64) -> Duration {
         let reads: Vec<Vec<&[u8]>> = (self.reads.iter())
             .map(|copy| copy.iter().map(|(words, bytes)| &bytemuck::cast_slice(words)[..*bytes]).collect())
             .collect();
@@ -93,13 +100,24 @@ impl HostOperands {
         let mut writes: Vec<Vec<&mut [u8]>> = (writes.iter_mut())
             .map(|copy| copy.iter_mut().map(|(words, bytes)| &mut bytemuck::cast_slice_mut(words)[..*bytes]).collect())
             .collect();
-        let started = Instant::now();
-        for _ in 0..runs {
-            let copy = self.next.get();
-            case.kernel.host(&reads[copy], &mut writes[copy]);
-            self.next.set((copy + 1) % reads.len());
+        let first = self.next.get();
+        self.next.set((first + runs as usize) % reads.len());
+        let mut work = || {
+            let started = Instant::now();
+            for run in 0..runs as usize {
+                let copy = (first + run) % reads.len();
+                if int8 {
+                    case.kernel.host_int8(&reads[copy], &mut writes[copy]);
+                } else {
+                    case.kernel.host(&reads[copy], &mut writes[copy]);
+                }
+            }
+            started.elapsed()
+        };
+        match device.host() {
+            Some(host) => host.install(work),
+            None => work(),
         }
-        started.elapsed()
     }
 }
 

@@ -362,6 +362,41 @@ fn what_does_not_fit_is_told_before_anything_is_taken() {
     assert!(block_on(builder().memory_budget(plan.total()).build()).is_ok());
 }
 
+/// What the caller asks of the CPU is what runs, and is reported; what it cannot do is an error.
+#[test]
+fn threads_and_forms_of_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.rdrr");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama/llama_blocks");
+    let options = ConvertOptions { quantize: Some(DType::Q8_0), ..ConvertOptions::default() };
+    convert(&fixture, &path, &options, |_| {}).unwrap();
+    let options = |variant: &str, threads| DeviceOptions {
+        choice: DeviceChoice::Host,
+        exact: variant == "f32",
+        threads: Some(threads),
+        pin_threads: threads > 1,
+        ..DeviceOptions::default()
+    };
+    let mut logits = Vec::new();
+    for (variant, threads) in [("f32", 1), ("f32", 3), ("int8", 1), ("int8", 3)] {
+        let device = block_on(Device::open(&options(variant, threads))).unwrap();
+        assert_eq!(device.report().driver, format!("{threads} threads"));
+        let mut pipeline = load(&device, &path).unwrap();
+        logits.push(block_on(pipeline.forward(&[1, 2, 3, 4, 5, 6, 7, 8, 9], 2)).unwrap().values);
+        let forms = device.kernel_variants();
+        assert!(
+            forms.iter().any(|(kernel, form)| kernel.starts_with("matmul/Q") && form.starts_with(variant)),
+            "{forms:?}"
+        );
+    }
+    assert_eq!(logits[0], logits[1], "threads change nothing");
+    assert_eq!(logits[2], logits[3], "threads change nothing");
+    assert_ne!(logits[0], logits[2]);
+    let kernel_overrides = [("matmul".to_owned(), "gemm".to_owned())].into();
+    let error = block_on(Device::open(&DeviceOptions { kernel_overrides, ..options("f32", 1) })).unwrap_err();
+    assert_says(&error, &["matmul", "gemm", "exact"]);
+}
+
 #[test]
 fn a_device_that_is_not_there_is_named_with_what_is() {
     let options = DeviceOptions { choice: DeviceChoice::Named("no such adapter".into()), ..DeviceOptions::default() };

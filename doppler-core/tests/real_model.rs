@@ -21,16 +21,18 @@ use half::f16;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// A model of the catalog and what transformers says of it.
+/// A model of the catalog, what transformers says of it in fp32, and what llama.cpp says on a CPU.
 struct Real {
     id: &'static str,
     reference: &'static str,
+    /// `None` where that was not asked.
+    llama_cpp: Option<&'static str>,
     path: OnceLock<PathBuf>,
 }
 
 impl Real {
-    const fn new(id: &'static str, reference: &'static str) -> Real {
-        Real { id, reference, path: OnceLock::new() }
+    const fn new(id: &'static str, reference: &'static str, llama_cpp: Option<&'static str>) -> Real {
+        Real { id, reference, llama_cpp, path: OnceLock::new() }
     }
 
     /// Fetched and converted, once.
@@ -40,20 +42,29 @@ impl Real {
     }
 }
 
-static SMOLLM2: Real =
-    Real::new("smollm2-135m-instruct", include_str!("fixtures/reference/hf_smollm2-135m-instruct-q4_1.json"));
+static SMOLLM2: Real = Real::new(
+    "smollm2-135m-instruct",
+    include_str!("fixtures/reference/hf_smollm2-135m-instruct-q4_1.json"),
+    Some(include_str!("fixtures/reference/llamacpp_smollm2-135m-instruct-q4_1.json")),
+);
 #[cfg(feature = "all-model-tests")]
-static GEMMA_3: Real = Real::new("gemma-3-270m", include_str!("fixtures/reference/hf_gemma3-270m-q4_k_m.json"));
+static GEMMA_3: Real = Real::new(
+    "gemma-3-270m",
+    include_str!("fixtures/reference/hf_gemma3-270m-q4_k_m.json"),
+    Some(include_str!("fixtures/reference/llamacpp_gemma3-270m-q4_k_m.json")),
+);
 #[cfg(feature = "all-model-tests")]
 static QWEN: Real = Real::new(
     "qwen2.5-coder-0.5b-instruct",
     include_str!("fixtures/reference/hf_qwen2.5-coder-0.5b-instruct-q4_k_m.json"),
+    Some(include_str!("fixtures/reference/llamacpp_qwen2.5-coder-0.5b-instruct-q4_k_m.json")),
 );
 
 #[cfg(feature = "all-model-tests")]
 static QWEN_1_5B: Real = Real::new(
     "qwen2.5-coder-1.5b-instruct",
     include_str!("fixtures/reference/hf_qwen2.5-coder-1.5b-instruct-q4_k_m.json"),
+    None,
 );
 
 /// How near the logits must come: the tolerance of this project, for a cache of each type.
@@ -148,13 +159,70 @@ fn run(path: &Path, cases: &[Case], options: &DeviceOptions, kv_dtype: DType, to
 /// All prompts of a reference.
 const ALL: usize = usize::MAX;
 
+/// With products in f32, which is what the tolerances are for.
 fn on(choice: DeviceChoice) -> DeviceOptions {
-    DeviceOptions { choice, ..DeviceOptions::default() }
+    DeviceOptions { choice, exact: true, ..DeviceOptions::default() }
+}
+
+/// Products in int8 take the logits no farther from fp32 than llama.cpp's CPU build, which rounds activations too, and
+/// the greedy tokens elsewhere only where the two likeliest are nearly level.
+fn check_int8(model: &Real, choice: DeviceChoice, tokens: usize) {
+    let llama_cpp: Value = serde_json::from_str(model.llama_cpp.unwrap()).unwrap();
+    let theirs = llama_cpp["cases"].as_array().unwrap();
+    let reference: Value = serde_json::from_str(model.reference).unwrap();
+    pollster::block_on(async {
+        let device = Device::open(&DeviceOptions { exact: false, ..on(choice) }).await.unwrap();
+        let builder = DecoderPipeline::builder(&device, model.path()).max_seq_len(512).kv_dtype(DType::F32);
+        let mut pipeline = builder.build().await.unwrap();
+        let (mut ours_off, mut theirs_off) = (0f32, 0f32);
+        for (case, theirs) in cases(&reference).iter().zip(theirs) {
+            let known: Vec<(u32, f32)> =
+                case.top.iter().copied().chain((0..).zip(case.first.iter().copied())).collect();
+            let first =
+                theirs["first8"].as_array().unwrap().iter().zip(0u32..).map(|(v, id)| (id, v.as_f64().unwrap()));
+            let top = theirs["top5"].as_array().unwrap().iter();
+            let top = top.map(|pair| (pair[0].as_u64().unwrap() as u32, pair[1].as_f64().unwrap()));
+            for (id, logit) in top.chain(first) {
+                // Their five largest may not be those of the reference.
+                if let Some((_, expected)) = known.iter().find(|(known, _)| *known == id) {
+                    theirs_off = theirs_off.max((logit as f32 - expected).abs());
+                }
+            }
+            pipeline.rewind(0).unwrap();
+            // The last token is a decode step of its own.
+            let (last, before) = case.prompt_ids.split_last().unwrap();
+            if !before.is_empty() {
+                pipeline.forward(before, 0).await.unwrap();
+            }
+            let logits = pipeline.forward(&[*last], 1).await.unwrap();
+            for (id, expected) in &known {
+                ours_off = ours_off.max((logits.last()[*id as usize] - expected).abs());
+            }
+            for (step, (expected, margin)) in case.greedy.iter().take(tokens).enumerate() {
+                let id = pipeline.greedy().await.unwrap();
+                if id != *expected {
+                    assert!(*margin < 0.5, "{}: token {step} is {id}, not {expected}", case.prompt);
+                    break;
+                }
+            }
+        }
+        let variants = device.kernel_variants();
+        let int8 = |(kernel, form): (&String, &String)| {
+            kernel == "linear_gated/A8" || kernel.starts_with("matmul/Q") && form.starts_with("int8")
+        };
+        assert!(variants.iter().any(int8), "{variants:?}");
+        assert!(ours_off <= theirs_off, "{}: off by {ours_off}, llama.cpp by {theirs_off}", model.id);
+    });
 }
 
 #[test]
 fn oracle() {
     check(&SMOLLM2, &on(DeviceChoice::Oracle), DType::F32, ALL, 32);
+}
+
+#[test]
+fn host_in_int8() {
+    check_int8(&SMOLLM2, DeviceChoice::Host, 32);
 }
 
 #[test]
@@ -181,6 +249,7 @@ fn gpu() {
     check(&SMOLLM2, &small, DType::F16, ALL, tokens.min(8));
     check(&SMOLLM2, &named, DType::F32, ALL, tokens);
     check(&SMOLLM2, &named, DType::F16, ALL, tokens);
+    check_int8(&SMOLLM2, named.choice, tokens);
 }
 
 /// SmolLM2 in each weight format, in the very files of llama.cpp's quantizer, against transformers reading those.
@@ -230,6 +299,9 @@ fn gemma_and_qwen_on_the_host() {
     for model in [&GEMMA_3, &QWEN, &QWEN_1_5B] {
         check(model, &on(DeviceChoice::Host), DType::F32, ALL, 32);
         check(model, &on(DeviceChoice::Host), DType::F16, ALL, 32);
+        if model.llama_cpp.is_some() {
+            check_int8(model, DeviceChoice::Host, 32);
+        }
     }
 }
 
@@ -245,6 +317,9 @@ fn gemma_and_qwen_on_a_gpu() {
     for model in [&GEMMA_3, &QWEN, &QWEN_1_5B] {
         check(model, &small, DType::F32, ALL, 32);
         check(model, &named, DType::F16, ALL, 32);
+        if model.llama_cpp.is_some() {
+            check_int8(model, named.choice.clone(), 32);
+        }
     }
 }
 

@@ -31,6 +31,17 @@ pub trait Kernel: Debug + Send + Sync {
     /// The same on the CPU at speed, over the operands' own bytes (4-byte aligned): `reads` are the operands with
     /// [`Access::Read`], `writes` those with [`Access::Write`] or [`Access::ReadWrite`], each in operand order.
     fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]);
+
+    /// The name of [`Kernel::host_int8`], where it is something else than [`Kernel::host`].
+    fn int8_form(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// [`Kernel::host`] with activations rounded to int8 in blocks of 32, where that is much faster: in products with
+    /// packed weights. Not within the tolerance of the cases, which is that of f32.
+    fn host_int8(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
+        self.host(reads, writes);
+    }
 }
 
 /// What a kernel does with an operand.

@@ -20,6 +20,7 @@ pub mod cases;
 pub mod embed;
 mod error;
 pub mod gated_act;
+mod isa;
 mod kernel;
 pub mod kv_write;
 pub mod linear;

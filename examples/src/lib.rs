@@ -32,9 +32,12 @@ pub struct ModelArgs {
     /// Element type of the key-value cache: f16 or f32
     #[arg(long, default_value = "f16", value_name = "TYPE")]
     pub kv_dtype: DType,
-    /// Compute decode steps with f32 activations only, slower and nearer to f32 arithmetic
+    /// Products with f32 inputs only: slower, and nearer to f32 arithmetic
     #[arg(long)]
-    pub no_int8: bool,
+    pub exact: bool,
+    /// Threads on the CPU [default: one for each physical core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
     /// Run a kernel by this variant instead of the chosen one; may be given several times
     #[arg(long = "variant", value_name = "KERNEL=VARIANT", value_parser = override_of)]
     pub variants: Vec<(String, String)>,
@@ -88,16 +91,17 @@ impl ModelArgs {
     /// Everything that can be wrong with the device and the model.
     pub async fn load(&self) -> Result<DecoderPipeline> {
         let path = self.locate()?;
-        let device = Device::open(&DeviceOptions {
+        let options = DeviceOptions {
             choice: self.device.parse()?,
+            exact: self.exact,
             kernel_overrides: self.variants.iter().cloned().collect(),
+            threads: self.threads,
             ..DeviceOptions::default()
-        })
-        .await?;
+        };
+        let device = Device::open(&options).await?;
         let DeviceReport { executor, adapter, driver, why, .. } = device.report();
         eprintln!("{executor} on {adapter} ({driver}): {why}");
-        let mut builder =
-            DecoderPipeline::builder(&device, path).kv_dtype(self.kv_dtype).int8_activations(!self.no_int8);
+        let mut builder = DecoderPipeline::builder(&device, path).kv_dtype(self.kv_dtype);
         if let Some(tokens) = self.max_seq_len {
             builder = builder.max_seq_len(tokens);
         }

@@ -79,21 +79,20 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl Decoder {
-    /// Loads every weight; `progress` hears bytes done and in total. `int8` asks for decode steps on int8 activations.
+    /// Loads every weight; `progress` hears bytes done and in total.
     pub fn load(
         device: &Device,
         model: &Arc<Model>,
         kv: DType,
-        int8: bool,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Decoder, Error> {
         let c = model.config().clone();
         let refused = if device.gpu().is_none() {
             Some("not on a GPU".to_owned())
-        } else if int8 {
-            step::lacks(&c, kv)
+        } else if device.exact() {
+            Some("exact products were asked for".to_owned())
         } else {
-            Some("not asked for".to_owned())
+            step::lacks(&c, kv)
         };
         let mut fused = refused.map_or(Ok(Vec::new()), Err);
         let total: u64 = model.tensors().iter().map(|t| t.num_bytes()).sum();

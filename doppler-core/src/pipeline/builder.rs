@@ -20,7 +20,6 @@ pub struct PipelineBuilder {
     pub(super) kv_dtype: DType,
     pub(super) prefill_chunk: usize,
     pub(super) memory_budget: Option<u64>,
-    pub(super) int8_activations: bool,
 }
 
 impl PipelineBuilder {
@@ -42,15 +41,6 @@ impl PipelineBuilder {
     #[must_use]
     pub fn prefill_chunk(mut self, tokens: usize) -> Self {
         self.prefill_chunk = tokens.max(1);
-        self
-    }
-
-    /// Whether a decode step may round the inputs of its products to int8 in blocks of 32, as llama.cpp does; `true`.
-    /// Steps are several times faster, and logits a few hundredths farther from those of f32 arithmetic.
-    /// [`DecoderPipeline::why_not_int8`] says where it is not done.
-    #[must_use]
-    pub fn int8_activations(mut self, allowed: bool) -> Self {
-        self.int8_activations = allowed;
         self
     }
 
@@ -106,7 +96,7 @@ impl PipelineBuilder {
         let plan = self.plan_for(&model, max_seq_len);
         let budgets = [self.memory_budget, self.device.memory_budget()];
         plan.check(budgets.into_iter().flatten().min(), max_seq_len)?;
-        let decoder = Decoder::load(&self.device, &model, self.kv_dtype, self.int8_activations, progress)?;
+        let decoder = Decoder::load(&self.device, &model, self.kv_dtype, progress)?;
         let cache = KvCache::new(&self.device, config, self.kv_dtype, 1, max_seq_len)?;
         let scalar = |label| self.device.alloc(label, &[1], DType::U32);
         Ok(DecoderPipeline {

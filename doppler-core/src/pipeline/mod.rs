@@ -108,7 +108,6 @@ impl DecoderPipeline {
             kv_dtype: DType::F16,
             prefill_chunk: 512,
             memory_budget: None,
-            int8_activations: true,
         }
     }
 

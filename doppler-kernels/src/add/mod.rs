@@ -3,6 +3,7 @@
 mod cases;
 
 use doppler_rdrr::DType;
+use rayon::prelude::*;
 
 use crate::kernel::grid;
 use crate::{Entry, Kernel, Operand, Tier, Variant};
@@ -80,11 +81,22 @@ impl Kernel for Add {
     fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
         let (a, b): (&[f32], &[f32]) = (bytemuck::cast_slice(reads[0]), bytemuck::cast_slice(reads[1]));
         let y: &mut [f32] = bytemuck::cast_slice_mut(writes[0]);
-        for (y, a) in y.chunks_mut(self.period).zip(a.chunks(self.period)) {
+        let add = |y: &mut [f32], a: &[f32], b: &[f32]| {
             y.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (a, b))| *y = a + self.scale * b);
+        };
+        if self.period == self.len {
+            let pieces = y.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE).zip(b.par_chunks(PIECE)));
+            return pieces.for_each(|(y, (a, b))| add(y, a, b));
         }
+        let piece = self.period * (PIECE / self.period).max(1);
+        y.par_chunks_mut(piece).zip(a.par_chunks(piece)).for_each(|(y, a)| {
+            y.chunks_mut(self.period).zip(a.chunks(self.period)).for_each(|(y, a)| add(y, a, b));
+        });
     }
 }
+
+/// Elements that a thread takes at a time on the CPU; fewer are not worth one.
+const PIECE: usize = 1 << 15;
 
 #[cfg(test)]
 mod tests {

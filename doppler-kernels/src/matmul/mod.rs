@@ -2,8 +2,9 @@
 
 mod cases;
 mod decode;
-pub(crate) use decode::{row as decode_row, widen as widen_f16};
+pub(crate) use decode::row as decode_row;
 mod host;
+mod int8;
 mod reference;
 
 use doppler_rdrr::DType;
@@ -119,5 +120,16 @@ impl Kernel for MatMul {
 
     fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
         host::matmul(self, bytemuck::cast_slice(reads[0]), reads[1], bytemuck::cast_slice_mut(writes[0]));
+    }
+
+    fn int8_form(&self) -> Option<&'static str> {
+        int8::name(self.weight)
+    }
+
+    fn host_int8(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
+        if self.int8_form().is_none() {
+            return self.host(reads, writes);
+        }
+        int8::matmul(self, bytemuck::cast_slice(reads[0]), reads[1], bytemuck::cast_slice_mut(writes[0]));
     }
 }

@@ -43,6 +43,33 @@ impl TopK {
     }
 }
 
+impl TopK {
+    /// As [`TopK::of_row`], in one pass: what is not larger than the k-th so far is passed over.
+    fn best_of_row(&self, row: &[f32]) -> Vec<u32> {
+        // Descending, the lower index first among equals.
+        let order = |a: &u32, b: &u32| {
+            let (x, y) = (row[*a as usize], row[*b as usize]);
+            y.partial_cmp(&x).unwrap_or(std::cmp::Ordering::Equal).then(a.cmp(b))
+        };
+        let mut best: Vec<u32> = Vec::with_capacity(2 * self.k);
+        let mut floor = f32::NEG_INFINITY;
+        for (i, &value) in row.iter().enumerate() {
+            // Later equals lose to earlier ones; until there are k, everything but NaN counts.
+            if value > floor || (best.len() < self.k && !value.is_nan()) {
+                best.push(i as u32);
+                if best.len() == 2 * self.k {
+                    best.select_nth_unstable_by(self.k - 1, order);
+                    best.truncate(self.k);
+                    floor = best.iter().map(|i| row[*i as usize]).fold(f32::INFINITY, f32::min);
+                }
+            }
+        }
+        best.sort_unstable_by(order);
+        best.truncate(self.k);
+        best
+    }
+}
+
 impl Kernel for TopK {
     fn name(&self) -> &'static str {
         ENTRY.name
@@ -86,8 +113,8 @@ impl Kernel for TopK {
         let ids: &mut [u32] = bytemuck::cast_slice_mut(ids[0]);
         let outputs = values.chunks_exact_mut(self.k).zip(ids.chunks_exact_mut(self.k));
         for (row, (values, ids)) in x.chunks_exact(self.cols).zip(outputs) {
-            for (n, i) in self.of_row(row).into_iter().enumerate() {
-                (values[n], ids[n]) = (row[i], i as u32);
+            for (n, i) in self.best_of_row(row).into_iter().enumerate() {
+                (values[n], ids[n]) = (row[i as usize], i);
             }
         }
     }
