@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use doppler_kernels::MatMul;
+use doppler_kernels::{GemmHalf, HalfRows, MatMul, linear};
 use doppler_rdrr::{DType, Model, TensorEntry, dequantize};
 
 use crate::tensor::MappedPiece;
@@ -101,8 +101,8 @@ impl Matrix {
         if let [part] = self.parts.as_slice() { Some(&part.tensor) } else { None }
     }
 
-    /// Records `y = x · weightᵀ` for `rows` rows of `x`.
-    pub fn record(&self, recorder: &mut Recorder, rows: usize, x: &Tensor, y: &Tensor) -> Result<(), Error> {
+    /// Records `y = x · weightᵀ` for `rows` rows of `x`; in f16 on matrix units where `x` came in that form, too.
+    pub fn record(&self, recorder: &mut Recorder, rows: usize, x: &Input<'_>, y: &Tensor) -> Result<(), Error> {
         self.parts.iter().try_for_each(|part| {
             let kernel = MatMul {
                 rows,
@@ -112,8 +112,49 @@ impl Matrix {
                 y_stride: self.rows,
                 y_offset: part.first_row,
             };
-            recorder.record(kernel, &[x, &part.tensor, y])
+            match &x.half {
+                Some(half) if GemmHalf::takes(self.dtype, self.cols) => {
+                    recorder.record(GemmHalf(kernel), &[&half.rows, &part.tensor, y, &half.scale])
+                }
+                _ => recorder.record(kernel, &[x.plain, &part.tensor, y]),
+            }
         })
+    }
+}
+
+/// The input of products: rows as f32 and, where products of many rows run on matrix units, as f16.
+pub(crate) struct Input<'a> {
+    pub plain: &'a Tensor,
+    pub half: Option<&'a Half>,
+}
+
+/// Rows in f16 and their scales.
+pub(crate) struct Half {
+    rows: Tensor,
+    scale: Tensor,
+}
+
+impl Half {
+    /// Room for `rows` rows of `cols`, where products of so many rows take them.
+    pub fn new(device: &Device, rows: usize, cols: usize) -> Result<Option<Half>, Error> {
+        let units = device.gpu().is_some_and(|gpu| gpu.tier.cooperative_matrix);
+        if !units || device.exact() || rows <= linear::MOST_ROWS || !cols.is_multiple_of(32) {
+            return Ok(None);
+        }
+        let alloc = |label, shape: &[usize], dtype| device.alloc(label, shape, dtype);
+        let (rows, scale) = (alloc("half", &[rows, cols], DType::F16)?, alloc("half_scale", &[rows], DType::F32)?);
+        Ok(Some(Half { rows, scale }))
+    }
+}
+
+impl<'a> Input<'a> {
+    /// Records what `x` still needs to be an input.
+    pub fn new(recorder: &mut Recorder, x: &'a Tensor, half: Option<&'a Half>) -> Result<Input<'a>, Error> {
+        if let Some(half) = half {
+            let [rows, cols] = *half.rows.shape() else { unreachable!("rows and columns") };
+            recorder.record(HalfRows { rows, cols }, &[x, &half.rows, &half.scale])?;
+        }
+        Ok(Input { plain: x, half })
     }
 }
 

@@ -20,6 +20,8 @@ pub mod cases;
 pub mod embed;
 mod error;
 pub mod gated_act;
+pub mod gemm_half;
+pub mod half_rows;
 mod isa;
 mod kernel;
 pub mod kv_write;
@@ -44,6 +46,8 @@ pub use cases::{Case, Entry, Tolerance};
 pub use embed::Embed;
 pub use error::Error;
 pub use gated_act::GatedActivation;
+pub use gemm_half::GemmHalf;
+pub use half_rows::HalfRows;
 pub use kernel::{Access, Kernel, Operand};
 pub use kv_write::KvWrite;
 pub use linear::{Linear, LinearGated, LinearResidual};
@@ -70,6 +74,8 @@ pub static KERNELS: &[Entry] = &[
     attention_decode::ENTRY,
     embed::ENTRY,
     gated_act::ENTRY,
+    gemm_half::ENTRY,
+    half_rows::ENTRY,
     kv_write::ENTRY,
     linear::ENTRY,
     linear::GATED_ENTRY,

@@ -11,6 +11,8 @@ pub struct Tier {
     pub subgroup_size: u32,
     /// f16 arithmetic and storage in shaders.
     pub f16: bool,
+    /// Matrix units in shaders: 16 × 16 × 16 from f16 with f32 sums.
+    pub cooperative_matrix: bool,
     /// Bytes of workgroup memory. Native drivers do not check this limit, so it is checked here.
     pub workgroup_bytes: u32,
     /// Invocations in one workgroup.
@@ -19,8 +21,14 @@ pub struct Tier {
 
 impl Tier {
     /// The limits that every WebGPU device has.
-    pub const WEBGPU: Tier =
-        Tier { subgroups: false, subgroup_size: 0, f16: false, workgroup_bytes: 16_384, invocations: 256 };
+    pub const WEBGPU: Tier = Tier {
+        subgroups: false,
+        subgroup_size: 0,
+        f16: false,
+        cooperative_matrix: false,
+        workgroup_bytes: 16_384,
+        invocations: 256,
+    };
     /// For a variant that needs nothing beyond [`Tier::WEBGPU`].
     pub const PORTABLE: Tier = Tier::WEBGPU;
     /// For a variant that uses subgroups.
@@ -37,6 +45,8 @@ impl Tier {
             Some(format!("needs subgroups of {}, has {}", needs.subgroup_size, self.subgroup_size))
         } else if needs.f16 && !self.f16 {
             Some("needs f16".to_owned())
+        } else if needs.cooperative_matrix && !self.cooperative_matrix {
+            Some("needs matrix units".to_owned())
         } else if needs.workgroup_bytes > self.workgroup_bytes {
             Some(format!("needs {} bytes of workgroup memory of {}", needs.workgroup_bytes, self.workgroup_bytes))
         } else if needs.invocations > self.invocations {

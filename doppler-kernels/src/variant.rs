@@ -26,6 +26,9 @@ impl Variant {
         if self.needs.f16 {
             source.push_str("enable f16;\n");
         }
+        if self.needs.cooperative_matrix {
+            source.push_str("enable wgpu_cooperative_matrix;\n");
+        }
         for (name, value) in &self.consts {
             writeln!(source, "const {name}: u32 = {value}u;").expect("writing to a String cannot fail");
         }

@@ -10,7 +10,7 @@ use doppler_kernels::{
 use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::kv_cache::KvCache;
-use crate::weights::{Matrix, load_vector};
+use crate::weights::{Half, Input, Matrix, load_vector};
 use crate::{Device, Error, Recorder, Recording, Tensor};
 use step::FusedLayer;
 
@@ -218,23 +218,27 @@ impl Decoder {
         for (i, layer) in self.layers.iter().enumerate() {
             let (keys, values) = &cache.layers[i];
             r.record(self.rms_norm(rows), &[&s.hidden, &layer.input_layernorm, &s.normed])?;
+            let x = &Input::new(r, &s.normed, s.half_hidden.as_ref())?;
             let rope = c.rope_layers[i].then(|| cache.rope(c.layer_types[i]));
-            let q = self.project(r, &layer.q_proj, rows, c.num_attention_heads, rope, start, &s.normed, &s.q)?;
-            let k = self.project(r, &layer.k_proj, rows, c.num_key_value_heads, rope, start, &s.normed, &s.k)?;
-            let v = self.project(r, &layer.v_proj, rows, c.num_key_value_heads, None, start, &s.normed, &s.v)?;
+            let q = self.project(r, &layer.q_proj, rows, c.num_attention_heads, rope, start, x, &s.q)?;
+            let k = self.project(r, &layer.k_proj, rows, c.num_key_value_heads, rope, start, x, &s.k)?;
+            let v = self.project(r, &layer.v_proj, rows, c.num_key_value_heads, None, start, x, &s.v)?;
             let kv_write = || KvWrite { rows, kv_dim: c.kv_dim(), capacity: cache.capacity, dtype: cache.dtype };
             r.record(kv_write(), &[k, start, keys])?;
             r.record(kv_write(), &[v, start, values])?;
             self.attention(r, rows, c.window(i), cache, partials.as_ref(), &[q, keys, values, start, &s.attended])?;
-            layer.o_proj.record(r, rows, &s.attended, &s.branch)?;
+            let x = Input::new(r, &s.attended, s.half_attended.as_ref())?;
+            layer.o_proj.record(r, rows, &x, &s.branch)?;
             self.join(r, rows, &s, layer.post_attention_norm.as_ref(), &s.hidden, &s.residual)?;
 
             r.record(self.rms_norm(rows), &[&s.residual, &layer.mlp_norm, &s.normed])?;
-            layer.gate_proj.record(r, rows, &s.normed, &s.gate)?;
-            layer.up_proj.record(r, rows, &s.normed, &s.up)?;
+            let x = Input::new(r, &s.normed, s.half_hidden.as_ref())?;
+            layer.gate_proj.record(r, rows, &x, &s.gate)?;
+            layer.up_proj.record(r, rows, &x, &s.up)?;
             let activation = GatedActivation { rows, cols: c.intermediate_size, activation: c.hidden_act };
             r.record(activation, &[&s.gate, &s.up, &s.activated])?;
-            layer.down_proj.record(r, rows, &s.activated, &s.branch)?;
+            let x = Input::new(r, &s.activated, s.half_activated.as_ref())?;
+            layer.down_proj.record(r, rows, &x, &s.branch)?;
             self.join(r, rows, &s, layer.post_mlp_norm.as_ref(), &s.residual, &s.hidden)?;
         }
         let logits = if logit_rows > 0 { Some(self.head(device, r, rows, logit_rows, &s.hidden, next)?) } else { None };
@@ -251,7 +255,7 @@ impl Decoder {
         num_heads: usize,
         rope: Option<&Tensor>,
         start: &Tensor,
-        x: &Tensor,
+        x: &Input<'_>,
         out: &'a [Tensor; 2],
     ) -> Result<&'a Tensor, Error> {
         let c = &self.config;
@@ -331,14 +335,16 @@ impl Decoder {
             r.record(self.rms_norm(logit_rows), &[&last, &self.norm, &normed])?;
         }
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
+        // Logits stay as near to f32 arithmetic as they can.
+        let x = Input { plain: &normed, half: None };
         let logits = match c.final_logit_softcapping {
             None => {
-                head.record(r, logit_rows, &normed, &logits)?;
+                head.record(r, logit_rows, &x, &logits)?;
                 logits
             }
             Some(cap) => {
                 let raw = alloc("raw_logits", c.vocab_size)?;
-                head.record(r, logit_rows, &normed, &raw)?;
+                head.record(r, logit_rows, &x, &raw)?;
                 r.record(SoftCap { len: logit_rows * c.vocab_size, cap: cap as f32 }, &[&raw, &logits])?;
                 logits
             }
@@ -420,6 +426,10 @@ struct Scratch {
     gate: Tensor,
     up: Tensor,
     activated: Tensor,
+    /// `normed`, `attended` and `activated` as products on matrix units take them.
+    half_hidden: Option<Half>,
+    half_attended: Option<Half>,
+    half_activated: Option<Half>,
 }
 
 impl Scratch {
@@ -437,6 +447,9 @@ impl Scratch {
             gate: alloc("gate", c.intermediate_size)?,
             up: alloc("up", c.intermediate_size)?,
             activated: alloc("activated", c.intermediate_size)?,
+            half_hidden: Half::new(device, rows, c.hidden_size)?,
+            half_attended: Half::new(device, rows, c.q_dim())?,
+            half_activated: Half::new(device, rows, c.intermediate_size)?,
         })
     }
 }
@@ -444,6 +457,8 @@ impl Scratch {
 /// Bytes of activations for `rows` rows with `logit_rows` rows of logits.
 pub(crate) fn scratch_bytes(c: &ModelConfig, rows: usize, logit_rows: usize) -> u64 {
     let logits = c.vocab_size * if c.final_logit_softcapping.is_some() { 2 } else { 1 };
-    let row = 4 * c.hidden_size + 3 * c.q_dim() + 4 * c.kv_dim() + 3 * c.intermediate_size;
+    // The half sizes are those of f16 copies, and a scale for each.
+    let half = (c.hidden_size + c.q_dim() + c.intermediate_size) / 2 + 3;
+    let row = 4 * c.hidden_size + 3 * c.q_dim() + 4 * c.kv_dim() + 3 * c.intermediate_size + half;
     4 * (rows as u64 * row as u64 + logit_rows as u64 * (logits + 2 * c.hidden_size) as u64)
 }

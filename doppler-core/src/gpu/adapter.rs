@@ -81,6 +81,28 @@ pub(crate) enum Failure {
     Unexpected(String),
 }
 
+/// Whether the adapter multiplies 16 × 16 × 16 from f16 with f32 sums.
+fn has_matrix_units(adapter: &wgpu::Adapter) -> bool {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let usable = |p: &wgpu::CooperativeMatrixProperties| {
+        (p.m_size, p.n_size, p.k_size) == (16, 16, 16) && p.ab_type == F16 && p.cr_type == F32
+    };
+    adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
+        && adapter.cooperative_matrix_properties().iter().any(usable)
+}
+
+/// Matrix units are an experiment of wgpu; nothing else of that kind is asked for.
+#[expect(unsafe_code, reason = "wgpu asks for it before it grants an experimental feature")]
+fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
+    if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        // SAFETY: the feature's known gap is that a matrix may be loaded from beyond a buffer; our shaders load them from
+        // workgroup memory only, at places that constants decide.
+        unsafe { wgpu::ExperimentalFeatures::enabled() }
+    } else {
+        wgpu::ExperimentalFeatures::disabled()
+    }
+}
+
 pub(super) async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Result<Opened, Error> {
     let report = AdapterReport::new(&adapter.get_info());
     let useful = if options.webgpu_limits {
@@ -90,6 +112,11 @@ pub(super) async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Re
             | wgpu::Features::SHADER_F16
             | wgpu::Features::TIMESTAMP_QUERY
             | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES
+            | if has_matrix_units(adapter) {
+                wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+            } else {
+                wgpu::Features::empty()
+            }
     };
     let features = adapter.features() & useful;
     let limits = if options.webgpu_limits { wgpu::Limits::default() } else { adapter.limits() };
@@ -97,7 +124,7 @@ pub(super) async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Re
         label: Some("doppler"),
         required_features: features,
         required_limits: limits,
-        experimental_features: wgpu::ExperimentalFeatures::disabled(),
+        experimental_features: experimental(features),
         memory_hints: wgpu::MemoryHints::Performance,
         trace: wgpu::Trace::Off,
     };
@@ -128,6 +155,7 @@ pub(super) async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Re
             0
         },
         f16: features.contains(wgpu::Features::SHADER_F16),
+        cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
     };

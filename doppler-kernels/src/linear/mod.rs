@@ -55,8 +55,8 @@ fn units_of(weight: DType) -> Option<[&'static str; 3]> {
 fn variants(rows: usize, results: u32, in_features: usize, weight: DType, files: &[&'static str]) -> Vec<Variant> {
     let units = (in_features / 32) as u32;
     let variant = |name, needs: Tier, wg: u32, team: u32, a8, file| {
-        // A lane has up to four units of a row on their way.
-        let ahead = units.div_ceil(team).clamp(1, 4);
+        // All units of a short row are on their way together; more would take registers from long ones.
+        let ahead = if units < 128 { units.div_ceil(team).clamp(1, 4) } else { 2 };
         let consts = vec![("WG", wg), ("ROWS", rows as u32), ("RESULTS", results), ("TEAM", team), ("AHEAD", ahead)];
         let mut all =
             vec![file, include_str!("units.wgsl"), include_str!("params.wgsl"), include_str!("products.wgsl")];

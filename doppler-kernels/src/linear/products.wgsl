@@ -1,5 +1,5 @@
 // The dot products of a workgroup's RESULTS weight rows with all ROWS rows of activations, one weight row a team at a time.
-// A step is AHEAD units of every lane; the weights of the next step are on their way while those of this one are used.
+// A step is AHEAD units of every lane; the weights of a row's first step are asked for before the row before is summed up.
 
 var<workgroup> results: array<f32, RESULTS * ROWS>;
 var<workgroup> norm_factors: array<f32, ROWS>;
@@ -24,21 +24,20 @@ fn products(inv: Inv, first_feature: u32) {
         let i = n * team.y + team.x;
         var sums: array<f32, ROWS>;
         for (var step = 0u; step < steps; step++) {
-            let now = raw;
+            for (var a = 0u; a < AHEAD; a++) {
+                let unit = step * per_step + lane.x + a * lane.y;
+                let at = min(unit, units - 1u);
+                let w = unpack_unit(raw[a], at);
+                for (var r = 0u; r < ROWS; r++) {
+                    sums[r] += select(0.0, dot_unit(w, at, r * row_pitch), unit < units);
+                }
+            }
             let last = step + 1u == steps;
             if !last || n + 1u < rows {
                 let row = weight_row(first_feature, min(select(i, i + team.y, last), RESULTS - 1u));
                 let first = select((step + 1u) * per_step, 0u, last) + lane.x;
                 for (var a = 0u; a < AHEAD; a++) {
                     raw[a] = load_unit(row, min(first + a * lane.y, units - 1u));
-                }
-            }
-            for (var a = 0u; a < AHEAD; a++) {
-                let unit = step * per_step + lane.x + a * lane.y;
-                let at = min(unit, units - 1u);
-                let w = unpack_unit(now[a], at);
-                for (var r = 0u; r < ROWS; r++) {
-                    sums[r] += select(0.0, dot_unit(w, at, r * row_pitch), unit < units);
                 }
             }
         }

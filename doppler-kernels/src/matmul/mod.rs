@@ -53,7 +53,7 @@ const FEATURES: u32 = 4;
 const PARAMS: &str = include_str!("params.wgsl");
 const GEMV: &str = include_str!("gemv.wgsl");
 const GEMV_SUBGROUP: &str = include_str!("gemv_subgroup.wgsl");
-const GEMM: &str = include_str!("gemm.wgsl");
+pub(crate) const GEMM: &str = include_str!("gemm.wgsl");
 
 impl MatMul {
     fn variant(
