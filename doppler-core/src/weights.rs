@@ -134,11 +134,16 @@ pub(crate) struct Half {
     scale: Tensor,
 }
 
+/// Whether products of so many rows, and their attention, run in f16 on matrix units.
+pub(crate) fn on_matrix_units(device: &Device, rows: usize) -> bool {
+    let units = device.gpu().is_some_and(|gpu| gpu.tier.cooperative_matrix);
+    units && !device.exact() && rows > linear::MOST_ROWS
+}
+
 impl Half {
     /// Room for `rows` rows of `cols`, where products of so many rows take them.
     pub fn new(device: &Device, rows: usize, cols: usize) -> Result<Option<Half>, Error> {
-        let units = device.gpu().is_some_and(|gpu| gpu.tier.cooperative_matrix);
-        if !units || device.exact() || rows <= linear::MOST_ROWS || !cols.is_multiple_of(32) {
+        if !on_matrix_units(device, rows) || !cols.is_multiple_of(32) {
             return Ok(None);
         }
         let alloc = |label, shape: &[usize], dtype| device.alloc(label, shape, dtype);

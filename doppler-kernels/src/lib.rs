@@ -16,6 +16,7 @@ pub mod add;
 pub mod argmax;
 pub mod attention;
 pub mod attention_decode;
+pub mod attention_half;
 pub mod cases;
 pub mod embed;
 mod error;
@@ -42,6 +43,7 @@ pub use add::Add;
 pub use argmax::{ArgMax, ArgMaxReduce, ArgMaxSplit};
 pub use attention::{Attention, AttentionReduce, AttentionSplit};
 pub use attention_decode::AttentionDecode;
+pub use attention_half::AttentionHalf;
 pub use cases::{Case, Entry, Tolerance};
 pub use embed::Embed;
 pub use error::Error;
@@ -72,6 +74,7 @@ pub static KERNELS: &[Entry] = &[
     attention::REDUCE_ENTRY,
     attention::SPLIT_ENTRY,
     attention_decode::ENTRY,
+    attention_half::ENTRY,
     embed::ENTRY,
     gated_act::ENTRY,
     gemm_half::ENTRY,

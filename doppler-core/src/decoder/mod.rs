@@ -5,12 +5,13 @@ mod step;
 use std::sync::Arc;
 
 use doppler_kernels::{
-    Add, ArgMax, Attention, AttentionReduce, AttentionSplit, Embed, GatedActivation, KvWrite, RmsNorm, Rope, SoftCap,
+    Add, ArgMax, Attention, AttentionHalf, AttentionReduce, AttentionSplit, Embed, GatedActivation, KvWrite, RmsNorm,
+    Rope, SoftCap,
 };
 use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::kv_cache::KvCache;
-use crate::weights::{Half, Input, Matrix, load_vector};
+use crate::weights::{Half, Input, Matrix, load_vector, on_matrix_units};
 use crate::{Device, Error, Recorder, Recording, Tensor};
 use step::FusedLayer;
 
@@ -195,6 +196,7 @@ impl Decoder {
         let mut recorder = Recorder::new();
         let r = &mut recorder;
         let s = Scratch::new(device, c, rows)?;
+        let matrix_units = on_matrix_units(device, rows);
         let splits = step::splits(cache.capacity);
         let partials = if device.gpu().is_some() && rows == 1 && splits > 1 {
             let shape = [rows, c.num_attention_heads, splits, c.head_dim + 2];
@@ -226,7 +228,15 @@ impl Decoder {
             let kv_write = || KvWrite { rows, kv_dim: c.kv_dim(), capacity: cache.capacity, dtype: cache.dtype };
             r.record(kv_write(), &[k, start, keys])?;
             r.record(kv_write(), &[v, start, values])?;
-            self.attention(r, rows, c.window(i), cache, partials.as_ref(), &[q, keys, values, start, &s.attended])?;
+            self.attention(
+                r,
+                rows,
+                c.window(i),
+                cache,
+                partials.as_ref(),
+                matrix_units,
+                &[q, keys, values, start, &s.attended],
+            )?;
             let x = Input::new(r, &s.attended, s.half_attended.as_ref())?;
             layer.o_proj.record(r, rows, &x, &s.branch)?;
             self.join(r, rows, &s, layer.post_attention_norm.as_ref(), &s.hidden, &s.residual)?;
@@ -360,6 +370,7 @@ impl Decoder {
     }
 
     /// With `partials` for it, one row splits the context over workgroups; otherwise each row and head is one piece of work.
+    #[expect(clippy::too_many_arguments, reason = "what decides the kernel, and its operands")]
     fn attention(
         &self,
         r: &mut Recorder,
@@ -367,6 +378,7 @@ impl Decoder {
         window: Option<usize>,
         cache: &KvCache,
         partials: Option<&Tensor>,
+        matrix_units: bool,
         operands: &[&Tensor; 5],
     ) -> Result<(), Error> {
         let c = &self.config;
@@ -381,7 +393,12 @@ impl Decoder {
             sliding_window: window,
             kv: cache.dtype,
         };
-        let Some(partials) = partials else { return r.record(attention, operands) };
+        let Some(partials) = partials else {
+            if matrix_units && AttentionHalf::takes(c.head_dim, cache.dtype) {
+                return r.record(AttentionHalf(attention), operands);
+            }
+            return r.record(attention, operands);
+        };
         let [q, keys, values, start, y] = operands;
         let splits = partials.shape()[2];
         let reduce = AttentionReduce {

@@ -144,6 +144,20 @@ impl DecoderPipeline {
         device.profile(&self.decode_step()?.recording)
     }
 
+    /// The same of one chunk of a prompt, computed from an empty context: what was there is forgotten.
+    ///
+    /// # Errors
+    /// As [`Pipeline::forward`].
+    pub fn profile_prefill(&mut self, chunk: &[u32]) -> Result<Option<BTreeMap<String, (usize, Duration)>>, Error> {
+        self.rewind(0)?;
+        self.reserve(chunk.len())?;
+        self.device.write(&self.start, bytemuck::bytes_of(&0u32))?;
+        let ids = self.device.alloc("ids", &[chunk.len()], DType::U32)?;
+        self.device.write(&ids, bytemuck::cast_slice(chunk))?;
+        let forward = self.record(ids, chunk.len(), 1)?;
+        self.device.profile(&forward.recording)
+    }
+
     /// What it takes in memory.
     #[must_use]
     pub fn plan(&self) -> MemoryPlan {

@@ -3,8 +3,8 @@
 use doppler_rdrr::DType;
 
 use super::{Attention, AttentionReduce, AttentionSplit};
-use crate::Kernel;
 use crate::cases::{Case, Tolerance, random_f32};
+use crate::{AttentionHalf, Kernel};
 
 const TOLERANCE: Tolerance = Tolerance { atol: 5e-5, rtol: 2e-4, nmse: 1e-8 };
 
@@ -141,6 +141,32 @@ pub fn reduce_edge_cases() -> Vec<Case> {
     plain.chain(a8).collect()
 }
 
+fn half_case(label: &'static str, shape: Shape, window: Option<usize>, softcap: Option<f32>, seed: u64) -> Case {
+    let a = attention(shape, DType::F16, window, softcap);
+    let mut case = with_inputs(label, &a, Box::new(AttentionHalf(a.clone())), shape.4, seed);
+    // A query in f16 is off by 2^-12 of itself, a weight of the softmax by 2^-11 and by what its score is off.
+    case.tolerance = Tolerance { atol: 2e-2, rtol: 2e-2, nmse: 1e-4 };
+    case
+}
+
+/// All head sizes, around the tiles, windows smaller than a tile, caps, far positions.
+pub fn half_edge_cases() -> Vec<Case> {
+    let shapes = [
+        (17, 9, 3, 64, 0),
+        (64, 2, 1, 64, 130),
+        (65, 2, 2, 16, 31),
+        (33, 4, 1, 128, 3),
+        (40, 1, 1, 256, 9),
+        (20, 2, 1, 96, 70),
+        (2, 3, 1, 80, 5),
+    ];
+    let mut cases: Vec<Case> = shapes.iter().map(|&shape| half_case("edge", shape, None, None, 1)).collect();
+    cases.push(half_case("window", (100, 2, 1, 32, 50), Some(7), None, 2));
+    cases.push(half_case("window of one", (20, 2, 2, 16, 3), Some(1), None, 3));
+    cases.push(half_case("soft cap", (18, 2, 1, 64, 20), None, Some(5.0), 4));
+    cases
+}
+
 #[cfg(feature = "testing")]
 mod strategies {
     use proptest::prelude::*;
@@ -160,6 +186,15 @@ mod strategies {
     pub fn strategy() -> BoxedStrategy<Case> {
         (shape(), proptest::sample::select(&BOTH[..]), window(), proptest::option::of(2f32..50.0), any::<u32>())
             .prop_map(|(shape, kv, window, cap, seed)| case("random", shape, kv, window, cap, u64::from(seed)))
+            .boxed()
+    }
+
+    /// Random shapes, windows, caps and values.
+    pub fn half_strategy() -> BoxedStrategy<Case> {
+        let shape = (2usize..90, 1usize..3, 1usize..3, 1usize..9, 0usize..90)
+            .prop_map(|(rows, kv_heads, group, blocks, start)| (rows, kv_heads * group, kv_heads, 16 * blocks, start));
+        (shape, window(), proptest::option::of(2f32..50.0), any::<u32>())
+            .prop_map(|(shape, window, cap, seed)| half_case("random", shape, window, cap, u64::from(seed)))
             .boxed()
     }
 
@@ -183,4 +218,4 @@ mod strategies {
     }
 }
 #[cfg(feature = "testing")]
-pub use strategies::{reduce_strategy, split_strategy, strategy};
+pub use strategies::{half_strategy, reduce_strategy, split_strategy, strategy};

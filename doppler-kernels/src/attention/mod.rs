@@ -1,6 +1,6 @@
 //! Causal attention over the key-value cache, in three tiers, and split over the context for decoding.
 
-mod cases;
+pub(crate) mod cases;
 mod host;
 mod reduce;
 mod reference;

@@ -70,27 +70,6 @@ impl AttentionDecode {
         attention.head_dim.is_multiple_of(4) && tile(attention).is_some()
     }
 
-    /// Teams of up to 32 lanes, if a head divides into as many.
-    fn subgroup(&self, consts: &[(&'static str, u32)], files: &[&'static str]) -> Option<Variant> {
-        let a = &self.attention;
-        let (quads, group) = (a.head_dim / 4, self.group());
-        let lanes = 1 << quads.trailing_zeros().min(5);
-        let per_lane = quads / lanes;
-        // Sums, queries, and keys and values on their way: what a lane can hold in registers.
-        let ahead = 8 / per_lane.max(1);
-        let teams = WG / lanes;
-        let bytes = (group + 1) * (a.head_dim * 4 + 64) + teams * group * 8 + teams / 2 * group * a.head_dim * 4 + 64;
-        if lanes < 8 || per_lane * group > 16 || ahead == 0 {
-            return None;
-        }
-        let shared = |name: &str| matches!(name, "WG" | "HEAD_DIM" | "GROUP" | "ROTARY_DIM" | "BIAS" | "QK_NORM");
-        let mut consts: Vec<_> = consts.iter().copied().filter(|(name, _)| shared(name)).collect();
-        consts.extend([("LANES", lanes as u32), ("AHEAD", ahead as u32)]);
-        let needs = Tier { subgroup_size: lanes as u32, workgroup_bytes: bytes as u32, ..Tier::SUBGROUP };
-        let files = files.iter().copied().chain([include_str!("subgroup.wgsl")]).collect();
-        Some(Variant { name: "subgroup", needs, consts, files })
-    }
-
     fn group(&self) -> usize {
         self.attention.num_attention_heads / self.attention.num_key_value_heads
     }
@@ -150,10 +129,8 @@ impl Kernel for AttentionDecode {
         ];
         let quads = if a.kv == DType::F16 { include_str!("quads_f16.wgsl") } else { include_str!("quads_f32.wgsl") };
         let operands = if self.values_apart { include_str!("apart.wgsl") } else { include_str!("together.wgsl") };
-        let common = include_str!("common.wgsl");
-        let portable = vec![quads, operands, common, include_str!("portable.wgsl")];
-        let portable = Variant { name: "portable", needs: Tier::PORTABLE, consts: consts.clone(), files: portable };
-        self.subgroup(&consts, &[quads, operands, common]).into_iter().chain([portable]).collect()
+        let files = vec![quads, operands, include_str!("common.wgsl"), include_str!("main.wgsl")];
+        vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }]
     }
 
     fn operands(&self) -> Vec<Operand> {

@@ -56,10 +56,13 @@ fn variants(rows: usize, results: u32, in_features: usize, weight: DType, files:
     let units = (in_features / 32) as u32;
     let variant = |name, needs: Tier, wg: u32, team: u32, a8, file| {
         // All units of a short row are on their way together; more would take registers from long ones.
-        let ahead = if units < 128 { units.div_ceil(team).clamp(1, 4) } else { 2 };
+        let (ahead, products) = if units < 128 {
+            (units.div_ceil(team).clamp(1, 4), include_str!("products_short.wgsl"))
+        } else {
+            (2, include_str!("products_long.wgsl"))
+        };
         let consts = vec![("WG", wg), ("ROWS", rows as u32), ("RESULTS", results), ("TEAM", team), ("AHEAD", ahead)];
-        let mut all =
-            vec![file, include_str!("units.wgsl"), include_str!("params.wgsl"), include_str!("products.wgsl")];
+        let mut all = vec![file, include_str!("units.wgsl"), include_str!("params.wgsl"), products];
         all.extend(units_of(weight).into_iter().flatten());
         all.extend(files.iter().map(|file| if *file == A8 { a8 } else { *file }));
         Variant { name, needs, consts, files: all }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
+use doppler_core::Error;
 use doppler_core::prelude::*;
 use examples::{ModelArgs, end, synthetic};
 use serde_json::{Value, json};
@@ -81,7 +82,8 @@ async fn run(mut args: Args) -> Result<()> {
         "dispatches_per_token": per_step(after.dispatches - before.dispatches),
         "readback_bytes_per_token": per_step(after.readback_bytes - before.readback_bytes),
         "encoding_us_per_token": (after.encoding - before.encoding).as_secs_f64() * 1e6 / steps,
-        "decode_kernels": kernels(&mut pipeline)?,
+        "decode_kernels": kernels(|| pipeline.profile_decode())?,
+        "prefill_kernels": kernels(|| pipeline.profile_prefill(&prompt[..prompt.len().min(512)]))?,
     });
     if args.json {
         println!("{report}");
@@ -111,11 +113,11 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// GPU time of a decode step by kernel, in µs: the median of five.
-fn kernels(pipeline: &mut DecoderPipeline) -> Result<Value> {
+/// GPU time by kernel, in µs: the median of five.
+fn kernels(mut profile: impl FnMut() -> Result<Option<BTreeMap<String, (usize, Duration)>>, Error>) -> Result<Value> {
     let mut times: BTreeMap<String, (usize, Vec<f64>)> = BTreeMap::new();
     for _ in 0..5 {
-        let Some(kernels) = pipeline.profile_decode()? else { return Ok(Value::Null) };
+        let Some(kernels) = profile()? else { return Ok(Value::Null) };
         for (kernel, (count, time)) in kernels {
             let entry = times.entry(kernel).or_default();
             entry.0 = count;
@@ -130,10 +132,11 @@ fn kernels(pipeline: &mut DecoderPipeline) -> Result<Value> {
 
 fn table(report: &Value) {
     let Some(fields) = report.as_object() else { return };
-    for (name, value) in fields.iter().filter(|(name, _)| *name != "decode_kernels") {
+    let nested = ["decode_kernels", "prefill_kernels"];
+    for (name, value) in fields.iter().filter(|(name, _)| !nested.contains(&name.as_str())) {
         println!("{name:26} {value}");
     }
-    for (kernel, value) in report["decode_kernels"].as_object().into_iter().flatten() {
+    for (kernel, value) in nested.iter().flat_map(|name| report[name].as_object()).flatten() {
         println!(
             "  {kernel:24} {:>4} runs {:>9.1} µs",
             value["runs"].as_u64().unwrap_or(0),

@@ -1,4 +1,4 @@
-// Keys of a tile through workgroup memory, scores, then values: no subgroups.
+// Keys of a tile through workgroup memory, then scores, then values from registers.
 
 // Each item is four output elements of one head.
 const ITEMS: u32 = GROUP * QUADS;

@@ -1,5 +1,5 @@
-// The dot products of a workgroup's RESULTS weight rows with all ROWS rows of activations, one weight row a team at a time.
-// A step is AHEAD units of every lane; the weights of a row's first step are asked for before the row before is summed up.
+// The dot products of a workgroup's RESULTS weight rows with all ROWS rows of activations, one weight row a team at a time:
+// for short rows. A step is AHEAD units of every lane; the weights of a row's first step are asked for before the row before is summed up.
 
 var<workgroup> results: array<f32, RESULTS * ROWS>;
 var<workgroup> norm_factors: array<f32, ROWS>;
