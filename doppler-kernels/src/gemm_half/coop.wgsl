@@ -1,5 +1,6 @@
 // A tile of TM × TN results a workgroup on matrix units: each subgroup of 32 lanes makes 64 × 32 of them from f16 tiles in
-// workgroup memory, 64 columns at a time; the next tiles are on their way, weights already as f16, while these are used.
+// workgroup memory, 64 columns at a time; the next tiles are on their way while these are used.
+// `load_weights` asks for a step's weights, `store_weights` puts them into `b_tile`.
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f16>>;          // [rows, in_features / 4]
 
@@ -9,7 +10,7 @@ const PITCH: u32 = 18u;
 const SUBGROUPS: u32 = TM / 64u * (TN / 32u);
 const WG: u32 = 32u * SUBGROUPS;
 const A_PER: u32 = TM * STEP / WG;
-// Chunks of 32 weights that an invocation loads.
+// Pieces of 32 weights that an invocation loads.
 const B_PER: u32 = TN * 2u / WG;
 
 var<workgroup> a_tile: array<vec4<f16>, TM * PITCH>;
@@ -17,7 +18,6 @@ var<workgroup> b_tile: array<vec4<f16>, TN * PITCH>;
 var<workgroup> c_tile: array<f32, SUBGROUPS * 256u>;
 
 var<private> a_next: array<vec4<f16>, A_PER>;
-var<private> b_next: array<vec4<f16>, B_PER * 8u>;
 
 fn load_next(thread: u32, first_row: u32, first_feature: u32, step: u32) {
     let fours = params.in_features / 4u;
@@ -27,30 +27,15 @@ fn load_next(thread: u32, first_row: u32, first_feature: u32, step: u32) {
         let col = step * STEP + at % STEP;
         a_next[i] = x[row * fours + min(col, fours - 1u)];
     }
-    for (var i = 0u; i < B_PER; i++) {
-        let at = thread + i * WG;
-        let row = min(first_feature + at / 2u, params.out_features - 1u);
-        let chunk = step * 2u + at % 2u;
-        let inside = chunk * 32u < params.in_features;
-        load_chunk(row, select(0u, chunk, inside));
-        for (var j = 0u; j < 8u; j++) {
-            // A half step at the end counts nothing.
-            b_next[i * 8u + j] = vec4<f16>(select(vec4<f32>(0.0), w[j], inside));
-        }
-    }
+    load_weights(thread, first_feature, step);
 }
 
-fn store_next(thread: u32) {
+fn store_next(thread: u32, step: u32) {
     for (var i = 0u; i < A_PER; i++) {
         let at = thread + i * WG;
         a_tile[at / STEP * PITCH + at % STEP] = a_next[i];
     }
-    for (var i = 0u; i < B_PER; i++) {
-        let at = thread + i * WG;
-        for (var j = 0u; j < 8u; j++) {
-            b_tile[at / 2u * PITCH + at % 2u * 8u + j] = b_next[i * 8u + j];
-        }
-    }
+    store_weights(thread, step);
 }
 
 // The 16 × 16 results that a subgroup put into its part of `c_tile`.
@@ -87,7 +72,7 @@ fn main(
     load_next(thread, first_row, first_feature, 0u);
     for (var step = 0u; step < steps; step++) {
         workgroupBarrier();
-        store_next(thread);
+        store_next(thread, step);
         workgroupBarrier();
         if step + 1u < steps {
             load_next(thread, first_row, first_feature, step + 1u);

@@ -5,7 +5,7 @@ mod cases;
 use doppler_rdrr::DType;
 
 use crate::kernel::host_by_reference;
-use crate::{Access, Entry, Kernel, MatMul, Operand, Tier, Variant, shared};
+use crate::{Access, Entry, Kernel, MatMul, Operand, Tier, Variant, linear, shared};
 
 /// [`MatMul`] of rows that [`crate::HalfRows`] made: `y[r, y_offset + n] = scale[r] · Σ_k x[r, k] · weight[n, k]`.
 ///
@@ -47,7 +47,17 @@ impl GemmHalf {
             ..Tier::SUBGROUP
         };
         let mut files = vec![include_str!("params.wgsl"), include_str!("coop.wgsl")];
-        files.extend(shared::load(self.0.weight));
+        // A unit of Q6_K has weights of two steps.
+        match linear::units_of(self.0.weight).filter(|_| self.0.weight != DType::Q6_K) {
+            Some(units) => {
+                files.extend(units);
+                files.extend([linear::UNIT_TYPES, include_str!("b_units.wgsl")]);
+            }
+            None => {
+                files.extend(shared::load(self.0.weight));
+                files.extend([include_str!("weight.wgsl"), include_str!("b_chunks.wgsl")]);
+            }
+        }
         Variant { name, needs, consts: vec![("TM", tm), ("TN", tn)], files }
     }
 }
@@ -58,7 +68,12 @@ impl Kernel for GemmHalf {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        let mut files = vec![include_str!("params.wgsl"), include_str!("x_portable.wgsl"), crate::matmul::GEMM];
+        let mut files = vec![
+            include_str!("params.wgsl"),
+            include_str!("weight.wgsl"),
+            include_str!("x_portable.wgsl"),
+            crate::matmul::GEMM,
+        ];
         files.extend(shared::load(self.0.weight));
         let gemm = Variant { name: "gemm", needs: Tier::PORTABLE, consts: vec![], files };
         let (large, small) = (self.coop("coop_128x128", 128, 128), self.coop("coop_64x64", 64, 64));

@@ -6,10 +6,6 @@ struct Params {
     y_offset: u32,
 }
 
-@group(0) @binding(1) var<storage, read> weight: array<u32>;           // [out_features, in_features], packed
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;          // [rows, y_stride]
 @group(0) @binding(3) var<storage, read> scale: array<f32>;            // [rows]
 @group(0) @binding(4) var<uniform> params: Params;
-
-// 32 consecutive weights of one row, as `load_chunk` leaves them.
-var<private> w: array<vec4<f32>, 8>;

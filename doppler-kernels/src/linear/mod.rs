@@ -31,12 +31,10 @@ pub fn takes_cols(cols: usize) -> bool {
     cols.is_multiple_of(64)
 }
 
-/// `weight`, where a unit's activations are, and how a unit is loaded.
-fn units_of(weight: DType) -> Option<[&'static str; 3]> {
+/// `weight`, where a unit's elements are, and how a unit is loaded.
+pub(crate) fn units_of(weight: DType) -> Option<[&'static str; 3]> {
     const WORDS: &str = include_str!("units/words.wgsl");
     const VECTORS: &str = include_str!("units/vectors.wgsl");
-    const BLOCK: &str = include_str!("units/block.wgsl");
-    const PAIR: &str = include_str!("units/pair.wgsl");
     Some(match weight {
         DType::Q4_0 => [WORDS, BLOCK, include_str!("units/q4_0.wgsl")],
         DType::Q4_1 => [WORDS, BLOCK, include_str!("units/q4_1.wgsl")],
@@ -48,6 +46,20 @@ fn units_of(weight: DType) -> Option<[&'static str; 3]> {
         DType::Q6_K => [WORDS, "", include_str!("units/q6_k.wgsl")],
         DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 => return None,
     })
+}
+
+/// The types that units are told in.
+pub(crate) const UNIT_TYPES: &str = include_str!("units/types.wgsl");
+const BLOCK: &str = include_str!("units/block.wgsl");
+const PAIR: &str = include_str!("units/pair.wgsl");
+
+/// Where the scales and sums of a unit's activations are.
+fn infos(place: &str) -> &'static str {
+    match place {
+        BLOCK => include_str!("units/block_infos.wgsl"),
+        PAIR => include_str!("units/pair_infos.wgsl"),
+        _ => include_str!("units/q6_k_infos.wgsl"),
+    }
 }
 
 /// Workgroups of many subgroups have more loads in flight; small ones fill a device more evenly. `files` may ask for
@@ -62,8 +74,11 @@ fn variants(rows: usize, results: u32, in_features: usize, weight: DType, files:
             (2, include_str!("products_long.wgsl"))
         };
         let consts = vec![("WG", wg), ("ROWS", rows as u32), ("RESULTS", results), ("TEAM", team), ("AHEAD", ahead)];
-        let mut all = vec![file, include_str!("units.wgsl"), include_str!("params.wgsl"), products];
-        all.extend(units_of(weight).into_iter().flatten());
+        let mut all = vec![file, UNIT_TYPES, include_str!("dot.wgsl"), include_str!("params.wgsl"), products];
+        if let Some(units) = units_of(weight) {
+            all.extend(units);
+            all.push(infos(units[1]));
+        }
         all.extend(files.iter().map(|file| if *file == A8 { a8 } else { *file }));
         Variant { name, needs, consts, files: all }
     };

@@ -1,25 +1,6 @@
-// A unit is 32 weights of a row, as two halves of 16 with a scale and an offset each: what one lane takes at a time. Each
-// format has `struct Raw`, `load_unit`, which only loads, so that several are in flight, and `unpack_unit`, which fills the
-// halves.
+// Products of units with rows of activations.
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;          // [ROWS, in_features], A8
-
-struct Half {
-    quants: vec4<u32>,  // 16 int8
-    scale: f32,
-    offset: f32,        // weight = scale * quant + offset
-}
-
-struct Unit {
-    first: Half,
-    second: Half,
-}
-
-// Where a unit's activations are, in units of 16 elements from the beginning of a row.
-struct Place {
-    first: u32,
-    second: u32,
-}
 
 fn dot_half(w: Half, q: vec4<u32>, scale: u32, sums: u32, upper: u32) -> f32 {
     let sum = i32(sums << (16u - 16u * upper)) >> 16u;
@@ -35,5 +16,3 @@ fn dot_unit(w: Unit, unit: u32, start: u32) -> f32 {
     return dot_half(w.first, x[start + place.first], infos.x, infos.y, place.first & 1u)
         + dot_half(w.second, x[start + place.second], infos.z, infos.w, place.second & 1u);
 }
-
-const NIBBLES = vec4<u32>(0x0F0F0F0Fu);
