@@ -33,6 +33,7 @@ pub mod softcap;
 pub mod softmax;
 mod tier;
 pub mod top_k;
+pub mod tuning;
 mod variant;
 
 pub use add::Add;
@@ -53,8 +54,9 @@ pub use rms_norm::RmsNorm;
 pub use rope::Rope;
 pub use softcap::SoftCap;
 pub use softmax::Softmax;
-pub use tier::{Choice, Tier, select};
+pub use tier::{Advice, Choice, Tier, select, select_with};
 pub use top_k::TopK;
+pub use tuning::{Tuned, Tuning};
 pub use variant::Variant;
 
 /// Every kernel, for tests and self-tests.
