@@ -6,13 +6,13 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use doppler_kernels::{Access, Tier};
+use doppler_kernels::{self as kernels, Access, Tier};
 use doppler_rdrr::DType;
 
 use crate::gpu::{self, AdapterReport, Gpu, GpuCounters, lock};
 use crate::recorder::kernel_key;
 use crate::tensor::{MappedPiece, Storage, read, write};
-use crate::{Error, Recorder, Recording, Tensor, host, oracle};
+use crate::{DeviceCache, Error, Recorder, Recording, Tensor, host, oracle};
 
 /// Which device to open.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -57,6 +57,10 @@ pub struct DeviceOptions {
     pub webgpu_limits: bool,
     /// Kernel name → variant name, instead of the registry's choice.
     pub kernel_overrides: BTreeMap<String, String>,
+    /// Take the registry's first choice even where another variant was measured to be faster.
+    pub untuned: bool,
+    /// Where to keep what is learned about the adapter.
+    pub cache: DeviceCache,
 }
 
 /// What was opened, for people and reports.
@@ -127,8 +131,9 @@ impl Device {
     /// The device that `options` ask for.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] naming what there is, [`Error::DeviceRequest`].
+    /// [`Error::NoAdapter`] naming what there is, [`Error::DeviceRequest`], and an override of a kernel that does not exist.
     pub async fn open(options: &DeviceOptions) -> Result<Device, Error> {
+        kernels::check_names(options.kernel_overrides.keys())?;
         let opened = match &options.choice {
             DeviceChoice::Host => return Ok(Device::with(Executor::Host, "asked for")),
             DeviceChoice::Oracle => return Ok(Device::with(Executor::Oracle, "asked for")),

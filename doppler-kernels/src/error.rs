@@ -4,6 +4,14 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// An override names a kernel that does not exist.
+    #[error("no kernel `{name}`; choose one of {known}")]
+    UnknownKernel {
+        /// The name given.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
     /// An override names a variant that the kernel does not have at these dtypes.
     #[error("{kernel}: no variant `{variant}`; choose one of {known}")]
     UnknownVariant {

@@ -54,7 +54,7 @@ pub use rms_norm::RmsNorm;
 pub use rope::Rope;
 pub use softcap::SoftCap;
 pub use softmax::Softmax;
-pub use tier::{Advice, Choice, Tier, select, select_with};
+pub use tier::{Advice, Choice, Tier, check_names, select, select_with};
 pub use top_k::TopK;
 pub use tuning::{Tuned, Tuning};
 pub use variant::Variant;

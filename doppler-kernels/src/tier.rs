@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::tuning::Tuned;
-use crate::{Error, Kernel, Variant};
+use crate::{Error, KERNELS, Kernel, Variant};
 
 /// The abilities of a device that decide which variants run on it; also what a variant needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +114,18 @@ pub fn select_with(kernel: &dyn Kernel, tier: &Tier, advice: &Advice) -> Result<
         None if skipped.is_empty() => Choice { variant: preferred, why: "preferred".to_owned() },
         None => Choice { variant: preferred, why: skipped.join("; ") },
     })
+}
+
+/// Whether kernels of these names exist.
+///
+/// # Errors
+/// [`Error::UnknownKernel`] for the first that does not.
+pub fn check_names<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<(), Error> {
+    let known = || KERNELS.iter().map(|entry| entry.name);
+    match names.into_iter().find(|name| known().all(|known| known != *name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::UnknownKernel { name: name.clone(), known: known().collect::<Vec<_>>().join(", ") }),
+    }
 }
 
 #[cfg(test)]

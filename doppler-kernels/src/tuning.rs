@@ -187,12 +187,17 @@ fn rounded_rows(rows: usize) -> usize {
 /// A hash of the shaders of a kernel's variants, and of their names.
 #[must_use]
 pub fn source_hash(variants: &[Variant]) -> String {
+    let sources: Vec<String> = variants.iter().map(Variant::source).collect();
+    let texts: Vec<&str> = variants.iter().zip(&sources).flat_map(|(v, source)| [v.name, source]).collect();
+    text_hash(&texts)
+}
+
+/// A hash of texts, in hexadecimal.
+#[must_use]
+pub fn text_hash(texts: &[&str]) -> String {
     let mut hasher = blake3::Hasher::new();
-    for variant in variants {
-        let source = variant.source();
-        for text in [variant.name, &source] {
-            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
-        }
+    for text in texts {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
     }
     hasher.finalize().to_hex()[..32].to_owned()
 }

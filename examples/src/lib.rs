@@ -2,12 +2,13 @@
 
 mod answer;
 
+pub mod paired;
 pub mod synthetic;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use doppler_core::models::{Progress, locate};
 use doppler_core::prelude::*;
@@ -35,6 +36,21 @@ pub struct ModelArgs {
     /// Compute decode steps with f32 activations only, slower and nearer to f32 arithmetic
     #[arg(long)]
     pub no_int8: bool,
+    /// Run this variant of a kernel; as often as there are kernels
+    #[arg(long = "variant", value_name = "KERNEL=VARIANT", value_parser = named_variant)]
+    pub variants: Vec<(String, String)>,
+    /// Run each kernel's first variant, even where another one was measured to be faster
+    #[arg(long)]
+    pub untuned: bool,
+}
+
+/// `KERNEL=VARIANT`.
+///
+/// # Errors
+/// Anything else.
+pub fn named_variant(text: &str) -> Result<(String, String)> {
+    let (kernel, variant) = text.split_once('=').with_context(|| format!("`{text}` is not KERNEL=VARIANT"))?;
+    Ok((kernel.to_owned(), variant.to_owned()))
 }
 
 /// How tokens are drawn; temperature 0 is greedy.
@@ -80,7 +96,13 @@ impl ModelArgs {
     /// Everything that can be wrong with the device and the model.
     pub async fn load(&self) -> Result<DecoderPipeline> {
         let path = self.locate()?;
-        let device = Device::open(&DeviceOptions { choice: self.device.parse()?, ..DeviceOptions::default() }).await?;
+        let options = DeviceOptions {
+            choice: self.device.parse()?,
+            kernel_overrides: self.variants.iter().cloned().collect(),
+            untuned: self.untuned,
+            ..DeviceOptions::default()
+        };
+        let device = Device::open(&options).await?;
         let DeviceReport { executor, adapter, driver, why, .. } = device.report();
         eprintln!("{executor} on {adapter} ({driver}): {why}");
         let mut builder =
@@ -91,6 +113,9 @@ impl ModelArgs {
         let bar = progress_bar("loading");
         let pipeline = builder.build_with_progress(|done, total| show(&bar, done, total)).await;
         bar.finish_and_clear();
+        for (variant, miss) in device.quarantined() {
+            eprintln!("not used on this device, since it misses its reference: {variant}: {miss}");
+        }
         Ok(pipeline?)
     }
 

@@ -1,6 +1,7 @@
 //! The only place that touches wgpu: buffers, compute pipelines, submissions, readback.
 
 mod adapter;
+mod choose;
 mod compute;
 mod isolated;
 mod pool;
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use doppler_kernels::Tier;
+use doppler_kernels::{Entry, KERNELS, Tier};
 
 pub use adapter::AdapterReport;
 use adapter::{Failure, Opened};
@@ -21,6 +22,7 @@ pub(crate) use pool::{PooledBuffer, lock};
 pub use profile::GpuCounters;
 pub(crate) use readback::Readback;
 
+use crate::learned::Learned;
 use crate::tensor::MappedPiece;
 use crate::{DeviceOptions, Error};
 
@@ -44,6 +46,11 @@ pub(crate) struct Gpu {
     overrides: BTreeMap<String, String>,
     /// Compute pipelines by shader source.
     pipelines: Mutex<HashMap<String, Arc<compute::ComputePipeline>>>,
+    /// The kernels whose cases test variants before their first use.
+    pub kernels: &'static [Entry],
+    pub learned: Learned,
+    /// Kernels at their sizes, written out → what was chosen for them.
+    chosen: Mutex<HashMap<String, Arc<choose::Chosen>>>,
     /// The variants that were chosen, by kernel and dtype.
     choices: Mutex<BTreeMap<String, String>>,
     staging: Mutex<Vec<wgpu::Buffer>>,
@@ -75,6 +82,9 @@ impl Gpu {
         let limits = device.limits();
         let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         Ok(Some(Gpu {
+            kernels: KERNELS,
+            learned: Learned::open(&options.cache, options.untuned, &adapter),
+            chosen: Mutex::default(),
             adapter,
             tier,
             max_binding_bytes: options.max_binding_bytes.map_or(limit, |asked| asked.min(limit)),

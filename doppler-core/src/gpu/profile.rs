@@ -1,7 +1,7 @@
 //! What the GPU spends its time on, and what the CPU asks of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::compute::GpuStep;
 use super::{Gpu, Readback};
@@ -52,13 +52,19 @@ impl Gpu {
     /// Runs steps once, each in a pass of its own between two timestamps; the time of each. `None` where the device has no
     /// timestamps.
     pub fn profile(&self, steps: &[GpuStep]) -> Result<Option<Vec<Duration>>, Error> {
+        self.profile_passes(&steps.iter().map(std::slice::from_ref).collect::<Vec<_>>())
+    }
+
+    /// Runs lists of steps once, each list in a pass between two timestamps; the time of each. `None` where the device has
+    /// no timestamps.
+    pub fn profile_passes(&self, passes: &[&[GpuStep]]) -> Result<Option<Vec<Duration>>, Error> {
         if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return Ok(None);
         }
         let mut times = Vec::new();
         // A query set holds 4096 timestamps.
-        for steps in steps.chunks(2048) {
-            let count = 2 * steps.len() as u32;
+        for passes in passes.chunks(2048) {
+            let count = 2 * passes.len() as u32;
             let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("profile"),
                 ty: wgpu::QueryType::Timestamp,
@@ -68,7 +74,7 @@ impl Gpu {
             let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
             let resolved = self.filled("timestamps", &vec![0; bytes as usize], usage);
             let mut encoder = self.device.create_command_encoder(&Default::default());
-            for (i, step) in steps.iter().enumerate() {
+            for (i, steps) in passes.iter().enumerate() {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: None,
                     timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
@@ -77,7 +83,7 @@ impl Gpu {
                         end_of_pass_write_index: Some(2 * i as u32 + 1),
                     }),
                 });
-                step.encode(&mut pass);
+                steps.iter().for_each(|step| step.encode(&mut pass));
             }
             encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
             let staging = self.staging(bytes);
@@ -90,5 +96,16 @@ impl Gpu {
             times.extend(ticks.chunks_exact(2).map(between));
         }
         Ok(Some(times))
+    }
+
+    /// The same by the clock on the wall, each list in a submission that is waited for.
+    pub fn time_passes(&self, passes: &[&[GpuStep]]) -> Result<Vec<Duration>, Error> {
+        let timed = passes.iter().map(|steps| {
+            let started = Instant::now();
+            self.submit(steps, None)?;
+            self.wait(self.queue.submit([]))?;
+            Ok(started.elapsed())
+        });
+        timed.collect()
     }
 }

@@ -1,6 +1,7 @@
 //! The pipeline: token ids in, logits out, with a key-value cache that grows and rewinds.
 
 mod builder;
+mod tune;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
