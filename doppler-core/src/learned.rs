@@ -20,8 +20,8 @@ const SHIPPED: &[&str] = &[];
 
 /// The form of the file of checks.
 const CHECKS_SCHEMA: u32 = 1;
-/// The most that is read of the file of checks.
-const MOST_CHECKS_BYTES: u64 = 4 << 20;
+/// The most that is read of a table or of the checks.
+const MOST_BYTES: u64 = 4 << 20;
 
 /// Where a device keeps what it learns about an adapter: measurements, self-tests, compiled pipelines.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -70,7 +70,7 @@ impl Learned {
         let (name, driver) = (&adapter.name, format!("{}, {}", adapter.backend, adapter.driver));
         let folder = folder(cache).map(|folder| folder.join(folder_name(name, &driver)));
         let mut tuning = Tuning::new(name, &driver);
-        let own = folder.as_ref().and_then(|folder| read(&folder.join("tuning.json")));
+        let own = folder.as_ref().and_then(|folder| read(&folder.join("tuning.json"), MOST_BYTES));
         for json in SHIPPED.iter().map(|json| json.as_bytes()).chain(own.as_deref()) {
             match Tuning::read(json) {
                 Ok(Read { tuning: read, .. }) if read.adapter != *name || read.driver != driver => {}
@@ -85,7 +85,7 @@ impl Learned {
         }
         let fresh =
             || Checks { schema: CHECKS_SCHEMA, adapter: name.clone(), driver: driver.clone(), ..Checks::default() };
-        let checks = folder.as_ref().and_then(|folder| read(&folder.join("checks.json")));
+        let checks = folder.as_ref().and_then(|folder| read(&folder.join("checks.json"), MOST_BYTES));
         let checks = checks.map(|json| serde_json::from_slice::<Checks>(&json));
         let checks = match checks {
             Some(Ok(checks)) if (checks.schema, &checks.adapter, &checks.driver) == (CHECKS_SCHEMA, name, &driver) => {
@@ -109,6 +109,11 @@ impl Learned {
     /// The folder of this adapter, if anything is kept.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
+    }
+
+    /// A file of this adapter's folder, if there is one that is not too large.
+    pub fn read(&self, name: &str, most_bytes: u64) -> Option<Vec<u8>> {
+        read(&self.folder.as_ref()?.join(name), most_bytes)
     }
 
     /// What was measured of a kernel, where that counts.
@@ -202,8 +207,8 @@ fn folder_name(adapter: &str, driver: &str) -> String {
 }
 
 /// A file of a sensible size, if there is one.
-fn read(path: &Path) -> Option<Vec<u8>> {
-    (fs::metadata(path).ok()?.len() <= MOST_CHECKS_BYTES).then(|| fs::read(path).ok()).flatten()
+fn read(path: &Path, most_bytes: u64) -> Option<Vec<u8>> {
+    (fs::metadata(path).ok()?.len() <= most_bytes).then(|| fs::read(path).ok()).flatten()
 }
 
 /// Writes a file as a whole or not at all, whoever else writes or reads it.

@@ -115,7 +115,10 @@ impl<'a> Tuner<'a> {
         }
         timed.sort_by_key(|(time, ..)| std::cmp::Reverse(*time));
         for (_, kernel, sizes, steps) in timed {
-            if Instant::now() >= until || !self.kernel(&kernel, &sizes, &steps, until)? {
+            let now = Instant::now();
+            // Not all of the time for the first one.
+            let enough = now + until.saturating_duration_since(now) / 3;
+            if now >= until || !self.kernel(&kernel, &sizes, &steps, enough, until)? {
                 self.report.left_out.push(format!("{kernel}: {sizes}"));
             }
         }
@@ -131,8 +134,15 @@ impl<'a> Tuner<'a> {
         Ok(self.report)
     }
 
-    /// Measures one kernel; whether there was time for it.
-    fn kernel(&mut self, key: &str, sizes: &str, steps: &[&Step], until: Instant) -> Result<bool, Error> {
+    /// Measures one kernel, about until it is `enough`; whether there was time for it.
+    fn kernel(
+        &mut self,
+        key: &str,
+        sizes: &str,
+        steps: &[&Step],
+        enough: Instant,
+        until: Instant,
+    ) -> Result<bool, Error> {
         let kernel = &*steps[0].kernel;
         let (mut variants, mut quarantined) = (Vec::new(), BTreeMap::new());
         for variant in kernel.variants().into_iter().filter(|v| self.gpu.tier.lacks(&v.needs).is_none()) {
@@ -149,7 +159,7 @@ impl<'a> Tuner<'a> {
             }
             self.tested.insert(tested, outcome);
         }
-        let Some(times) = self.times(steps, &variants, until)? else { return Ok(false) };
+        let Some(times) = self.times(steps, &variants, enough, until)? else { return Ok(false) };
         let medians: Vec<f64> = times.iter().map(|times| median(times.iter().copied())).collect();
         let best = (0..medians.len()).min_by(|&a, &b| medians[a].total_cmp(&medians[b])).unwrap_or(0);
         let taken = if is_faster(&times[best], &times[0]) { best } else { 0 };
@@ -163,7 +173,13 @@ impl<'a> Tuner<'a> {
     }
 
     /// Microseconds of one run by variant and round: in a round, the variants run one after the other on the same tensors.
-    fn times(&self, steps: &[&Step], variants: &[Variant], until: Instant) -> Result<Option<Vec<Vec<f64>>>, Error> {
+    fn times(
+        &self,
+        steps: &[&Step],
+        variants: &[Variant],
+        enough: Instant,
+        until: Instant,
+    ) -> Result<Option<Vec<Vec<f64>>>, Error> {
         if variants.is_empty() {
             return Ok(None);
         }
@@ -188,10 +204,11 @@ impl<'a> Tuner<'a> {
             times[i].push(us(*time));
         }
         for round in 0..*ROUNDS.end() {
-            if Instant::now() >= until {
-                if round < *ROUNDS.start() {
-                    return Ok(None);
-                }
+            let now = Instant::now();
+            if now >= until && round < *ROUNDS.start() {
+                return Ok(None);
+            }
+            if now >= enough && round >= *ROUNDS.start() {
                 break;
             }
             let mut order = hopeful.clone();

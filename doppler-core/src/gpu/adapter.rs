@@ -86,7 +86,10 @@ pub(super) async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Re
     let useful = if options.webgpu_limits {
         wgpu::Features::empty()
     } else {
-        wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY
+        wgpu::Features::SUBGROUP
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::PIPELINE_CACHE
     };
     let features = adapter.features() & useful;
     let limits = if options.webgpu_limits { wgpu::Limits::default() } else { adapter.limits() };

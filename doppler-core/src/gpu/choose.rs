@@ -176,3 +176,97 @@ impl Gpu {
 fn id(kernel: &dyn Kernel, variant: &Variant) -> String {
     check_id(&kernel_key(kernel), variant.name, &source_hash(std::slice::from_ref(variant)))
 }
+
+#[cfg(all(test, feature = "gpu-tests"))]
+mod tests {
+    use doppler_kernels::{Entry, Operand, Tier, Tolerance};
+    use doppler_rdrr::DType;
+
+    use super::*;
+    use crate::{DeviceCache, DeviceOptions};
+
+    /// Doubles a number, or claims to.
+    #[derive(Debug)]
+    struct Double {
+        right: bool,
+    }
+
+    impl Kernel for Double {
+        fn name(&self) -> &'static str {
+            "double"
+        }
+
+        fn variants(&self) -> Vec<Variant> {
+            let variant = |name, factor| Variant {
+                name,
+                needs: Tier::PORTABLE,
+                consts: vec![("FACTOR", factor)],
+                files: vec![
+                    "@group(0) @binding(0) var<storage, read> x: array<f32>;
+                    @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+                    @compute @workgroup_size(1) fn main() { y[0] = f32(FACTOR) * x[0]; }",
+                ],
+            };
+            let mut variants = vec![variant("triple", 3), variant("quadruple", 4)];
+            variants.extend(self.right.then(|| variant("portable", 2)));
+            variants
+        }
+
+        fn operands(&self) -> Vec<Operand> {
+            vec![Operand::read("x", &[1], DType::F32), Operand::write("y", &[1], DType::F32)]
+        }
+
+        fn params(&self) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn workgroups(&self, _: &Variant) -> [u32; 3] {
+            [1; 3]
+        }
+
+        fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
+            vec![vec![2.0 * inputs[0][0]]]
+        }
+
+        fn host(&self, _: &[&[u8]], _: &mut [&mut [u8]]) {}
+    }
+
+    static KERNELS: &[Entry] = &[Entry {
+        name: "double",
+        edge_cases: || vec![Case::new("one", Box::new(Double { right: true }), Tolerance::F32).input_f32(&[1.5])],
+        strategy: || unreachable!("nothing random here"),
+    }];
+
+    #[test]
+    fn what_misses_its_reference_is_not_used_and_stays_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = DeviceCache::Folder(folder.path().to_owned());
+        let options = DeviceOptions { cache, ..DeviceOptions::default() };
+        let open = |options: &DeviceOptions| {
+            let mut gpu = pollster::block_on(Gpu::open(options, |_| true)).unwrap().expect("an adapter");
+            gpu.kernels = KERNELS;
+            gpu
+        };
+        let kernel = Double { right: true };
+        let gpu = open(&options);
+        let choice = gpu.choose(&kernel, &mut Cases::new()).unwrap();
+        gpu.learned.save_checks();
+        assert_eq!((choice.variant.name, gpu.learned.tests()), ("portable", 3));
+        let words = &gpu.choices()["double"];
+        assert!(
+            ["triple quarantined", "quadruple quarantined", "4.5, expected 3"].iter().all(|w| words.contains(w)),
+            "{words}"
+        );
+        // The next program knows.
+        let gpu = open(&options);
+        assert_eq!(gpu.choose(&kernel, &mut Cases::new()).unwrap().variant.name, "portable");
+        assert_eq!((gpu.learned.tests(), gpu.learned.missed().len()), (0, 2));
+        // Asked for by name, it is an error; and when none is left, too.
+        let kernel_overrides = BTreeMap::from([("double".to_owned(), "triple".to_owned())]);
+        let error = open(&DeviceOptions { kernel_overrides, ..options.clone() });
+        let error = error.choose(&kernel, &mut Cases::new()).unwrap_err();
+        assert!(matches!(error, Error::Kernel(doppler_kernels::Error::VariantQuarantined { .. })), "{error}");
+        let error = gpu.choose(&Double { right: false }, &mut Cases::new()).unwrap_err();
+        assert!(matches!(error, Error::Kernel(doppler_kernels::Error::NoVariant { .. })), "{error}");
+    }
+}

@@ -114,7 +114,7 @@ impl Gpu {
                 constants: &[],
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.pipeline_cache.as_ref(),
         });
         if let Some(error) = pollster::block_on(scope.pop()) {
             let message = format!("{label}: {error}");

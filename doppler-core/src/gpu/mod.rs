@@ -4,6 +4,7 @@ mod adapter;
 mod choose;
 mod compute;
 mod isolated;
+mod pipeline_cache;
 mod pool;
 mod profile;
 mod readback;
@@ -46,6 +47,8 @@ pub(crate) struct Gpu {
     overrides: BTreeMap<String, String>,
     /// Compute pipelines by shader source.
     pipelines: Mutex<HashMap<String, Arc<compute::ComputePipeline>>>,
+    /// The driver's cache of compiled pipelines.
+    pipeline_cache: Option<wgpu::PipelineCache>,
     /// The kernels whose cases test variants before their first use.
     pub kernels: &'static [Entry],
     pub learned: Learned,
@@ -57,6 +60,16 @@ pub(crate) struct Gpu {
     /// Bytes of weights written since the last wait.
     queued: AtomicU64,
     counters: profile::Counters,
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        if let Some(cache) = &self.pipeline_cache
+            && !lock(&self.pipelines).is_empty()
+        {
+            pipeline_cache::save(cache, &self.learned);
+        }
+    }
 }
 
 impl std::fmt::Debug for Gpu {
@@ -81,9 +94,11 @@ impl Gpu {
         let Opened { adapter, device, queue, tier, failure } = adapter::open(adapter, options).await?;
         let limits = device.limits();
         let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let learned = Learned::open(&options.cache, options.untuned, &adapter);
         Ok(Some(Gpu {
             kernels: KERNELS,
-            learned: Learned::open(&options.cache, options.untuned, &adapter),
+            pipeline_cache: pipeline_cache::open(&device, &learned),
+            learned,
             chosen: Mutex::default(),
             adapter,
             tier,
@@ -188,7 +203,16 @@ impl Gpu {
         self.check()?;
         match waited {
             Ok(_) => Ok(()),
-            Err(_) => Err(Error::GpuTimeout { adapter: self.adapter.name.clone(), seconds: TIMEOUT_S }),
+            Err(wgpu::PollError::WrongSubmissionIndex(..)) => {
+                // Nothing was submitted: a device that was lost in between says so when it is polled.
+                let _ = self.device.poll(wgpu::PollType::Poll);
+                self.check()?;
+                let message = "a submission was not taken".to_owned();
+                Err(Error::Gpu { adapter: self.adapter.name.clone(), message })
+            }
+            Err(wgpu::PollError::Timeout) => {
+                Err(Error::GpuTimeout { adapter: self.adapter.name.clone(), seconds: TIMEOUT_S })
+            }
         }
     }
 

@@ -109,7 +109,7 @@ impl PipelineBuilder {
         let decoder = Decoder::load(&self.device, &model, self.kv_dtype, self.int8_activations, progress)?;
         let cache = KvCache::new(&self.device, config, self.kv_dtype, 1, max_seq_len)?;
         let scalar = |label| self.device.alloc(label, &[1], DType::U32);
-        Ok(DecoderPipeline {
+        let mut pipeline = DecoderPipeline {
             next: scalar("next_token")?,
             start: scalar("start")?,
             decoder,
@@ -123,6 +123,8 @@ impl PipelineBuilder {
             computed: 0,
             ahead: VecDeque::new(),
             decode: None,
-        })
+        };
+        pipeline.warm_up()?;
+        Ok(pipeline)
     }
 }

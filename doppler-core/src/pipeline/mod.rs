@@ -2,6 +2,7 @@
 
 mod builder;
 mod tune;
+mod warm_up;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
