@@ -83,7 +83,7 @@ impl Tuning {
                 return wrong("takes a variant that was not measured");
             } else if !us.values().all(|us| us.is_finite() && *us > 0.0) {
                 return wrong("has a time that is no positive number");
-            } else if !seen.insert((kernel, sizes)) {
+            } else if !seen.insert((kernel, sizes, source)) {
                 return wrong("occurs twice");
             }
         }
@@ -97,7 +97,7 @@ impl Tuning {
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut sorted = self.clone();
-        sorted.kernels.sort_by(|a, b| (&a.kernel, &a.sizes).cmp(&(&b.kernel, &b.sizes)));
+        sorted.kernels.sort_by(|a, b| (&a.kernel, &a.sizes, &a.source).cmp(&(&b.kernel, &b.sizes, &b.source)));
         let mut json = serde_json::to_string_pretty(&sorted).expect("texts and finite numbers are JSON");
         json.push('\n');
         json
@@ -115,15 +115,18 @@ impl Tuning {
             .find(|tuned| tuned.kernel == kernel.name() && tuned.sizes == sizes && tuned.source == source)
     }
 
-    /// Adds a measurement, in the place of an older one.
+    /// Adds a measurement, in the place of older ones of the kernel at its sizes, whatever its sources were then.
     pub fn insert(&mut self, tuned: Tuned) {
         self.kernels.retain(|old| (&old.kernel, &old.sizes) != (&tuned.kernel, &tuned.sizes));
         self.kernels.push(tuned);
     }
 
-    /// Adds everything of another table, in the place of what is older here.
+    /// Adds everything of another table, in the place of what is here of the same sources.
     pub fn extend(&mut self, other: Tuning) {
-        other.kernels.into_iter().for_each(|tuned| self.insert(tuned));
+        let key = |t: &Tuned| [t.kernel.clone(), t.sizes.clone(), t.source.clone()];
+        let keys: BTreeSet<_> = other.kernels.iter().map(key).collect();
+        self.kernels.retain(|old| !keys.contains(&key(old)));
+        self.kernels.extend(other.kernels);
     }
 
     /// All measurements.
@@ -250,6 +253,17 @@ mod tests {
         assert_eq!(read.find(&gemv(1)).unwrap().why("gemv"), "tuned: 2.0 µs against 9.5 µs of gemm");
         assert!(read.find(&gemv(2)).is_none());
         assert!(read.find(&RmsNorm { rows: 1, cols: 576, eps: 0.0 }).is_none());
+    }
+
+    #[test]
+    fn an_old_table_hides_no_newer_one_and_goes_with_a_new_measurement() {
+        let (shipped, mut own) = (table(&gemv(1)), table(&gemv(1)));
+        own.kernels[0].source = "old".to_owned();
+        let mut both = shipped.clone();
+        both.extend(own);
+        assert_eq!((both.kernels().len(), both.find(&gemv(1))), (2, shipped.kernels().first()));
+        both.insert(shipped.kernels()[0].clone());
+        assert_eq!(both, shipped);
     }
 
     #[test]

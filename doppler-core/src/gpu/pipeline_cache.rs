@@ -33,7 +33,7 @@ pub(super) fn open(device: &wgpu::Device, learned: &Learned) -> Option<wgpu::Pip
 pub(super) fn save(cache: &wgpu::PipelineCache, learned: &Learned) {
     let Some(data) = cache.get_data() else { return };
     let bytes = [MAGIC.as_slice(), blake3::hash(&data).as_bytes(), &data].concat();
-    if bytes.len() as u64 <= MOST_BYTES {
+    if bytes.len() as u64 <= MOST_BYTES && learned.read(FILE, MOST_BYTES).as_deref() != Some(&bytes) {
         learned.keep(FILE, &bytes);
     }
 }

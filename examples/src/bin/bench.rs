@@ -235,8 +235,13 @@ fn kernels(pipeline: &mut DecoderPipeline) -> Result<Value> {
 
 fn table(report: &Value) {
     let Some(fields) = report.as_object() else { return };
-    for (name, value) in fields.iter().filter(|(name, _)| *name != "decode_kernels") {
+    for (name, value) in
+        fields.iter().filter(|(name, _)| !["decode_kernels", "kernel_variants"].contains(&name.as_str()))
+    {
         println!("{name:26} {value}");
+    }
+    for (kernel, variant) in report["kernel_variants"].as_object().into_iter().flatten() {
+        println!("  {kernel:24} {}", variant.as_str().unwrap_or_default());
     }
     for (kernel, value) in report["decode_kernels"].as_object().into_iter().flatten() {
         println!(
