@@ -6,14 +6,14 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use doppler_kernels::{Access, Kernel, Tier};
+use doppler_kernels::{self as kernels, Access, Kernel, Tier};
 use doppler_rdrr::DType;
 
 use crate::gpu::{self, AdapterReport, Gpu, GpuCounters, lock};
 use crate::host::Host;
 use crate::recorder::{Step, kernel_key};
 use crate::tensor::{MappedPiece, Storage, read, write};
-use crate::{Error, Recorder, Recording, Tensor, host, oracle};
+use crate::{DeviceCache, Error, Recorder, Recording, Tensor, host, oracle};
 
 /// Which device to open.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,6 +65,10 @@ pub struct DeviceOptions {
     pub threads: Option<usize>,
     /// Bind each thread on the CPU to a core of its own, as long as there are enough.
     pub pin_threads: bool,
+    /// Take the registry's first choice even where another variant was measured to be faster.
+    pub untuned: bool,
+    /// Where to keep what is learned about the adapter.
+    pub cache: DeviceCache,
 }
 
 /// What was opened, for people and reports.
@@ -136,8 +140,9 @@ impl Device {
     /// The device that `options` ask for.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] naming what there is, [`Error::DeviceRequest`].
+    /// [`Error::NoAdapter`] naming what there is, [`Error::DeviceRequest`], and an override of a kernel that does not exist.
     pub async fn open(options: &DeviceOptions) -> Result<Device, Error> {
+        kernels::check_names(options.kernel_overrides.keys())?;
         let with = |executor, why: &str| {
             let (why, exact) = (why.to_owned(), options.exact);
             Ok(Device(Arc::new(Inner { executor, why, exact, kernels: Mutex::default() })))

@@ -76,6 +76,14 @@ pub enum Error {
         /// The driver's words.
         message: String,
     },
+    /// Measurements of another adapter.
+    #[error("the tuning table is of {actual}, this device is {expected}; tune again on this device")]
+    TuningAdapter {
+        /// Adapter and driver of the device.
+        expected: String,
+        /// Adapter and driver of the table.
+        actual: String,
+    },
     /// The GPU did not finish in time.
     #[error("`{adapter}` did not finish within {seconds} s; use a smaller prefill chunk or another device")]
     GpuTimeout {

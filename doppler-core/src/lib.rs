@@ -33,6 +33,7 @@ mod generate;
 mod gpu;
 mod host;
 mod kv_cache;
+mod learned;
 #[cfg(feature = "catalog")]
 pub mod models;
 mod oracle;
@@ -45,6 +46,7 @@ mod strftime;
 mod tensor;
 pub mod text;
 mod timing;
+mod tune;
 mod weights;
 
 pub use doppler_kernels as kernels;
@@ -55,12 +57,14 @@ pub use device::{Device, DeviceChoice, DeviceOptions, DeviceReport};
 pub use error::Error;
 pub use generate::{FinishReason, GenerateOptions, Piece, generate};
 pub use gpu::{AdapterReport, GpuCounters};
+pub use learned::DeviceCache;
 pub use pipeline::{DecoderPipeline, Logits, Pipeline, PipelineBuilder};
 pub use plan::MemoryPlan;
 pub use recorder::{Recorder, Recording, Step};
 pub use selftest::{SelfTest, selftest, selftest_cases, selftest_kernel};
 pub use tensor::Tensor;
 pub use timing::{Timer, case_timers, time_case};
+pub use tune::{Measured, TuningReport};
 
 /// What most programs need.
 pub mod prelude {

@@ -37,6 +37,7 @@ pub mod softcap;
 pub mod softmax;
 mod tier;
 pub mod top_k;
+pub mod tuning;
 mod variant;
 
 pub use add::Add;
@@ -60,8 +61,9 @@ pub use rms_norm::RmsNorm;
 pub use rope::Rope;
 pub use softcap::SoftCap;
 pub use softmax::Softmax;
-pub use tier::{Choice, Tier, select};
+pub use tier::{Advice, Choice, Tier, check_names, select, select_with};
 pub use top_k::TopK;
+pub use tuning::{Tuned, Tuning};
 pub use variant::Variant;
 
 /// Every kernel, for tests and self-tests.

@@ -2,12 +2,13 @@
 
 mod answer;
 
+pub mod paired;
 pub mod synthetic;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use doppler_core::models::{Progress, locate};
 use doppler_core::prelude::*;
@@ -38,13 +39,20 @@ pub struct ModelArgs {
     /// Threads on the CPU [default: one for each physical core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Run a kernel by this variant instead of the chosen one; may be given several times
-    #[arg(long = "variant", value_name = "KERNEL=VARIANT", value_parser = override_of)]
+    /// Run this variant of a kernel; as often as there are kernels
+    #[arg(long = "variant", value_name = "KERNEL=VARIANT", value_parser = named_variant)]
     pub variants: Vec<(String, String)>,
+    /// Run each kernel's first variant, even where another one was measured to be faster
+    #[arg(long)]
+    pub untuned: bool,
 }
 
-fn override_of(text: &str) -> Result<(String, String), String> {
-    let (kernel, variant) = text.split_once('=').ok_or("expected KERNEL=VARIANT, for example matmul=gemm")?;
+/// `KERNEL=VARIANT`.
+///
+/// # Errors
+/// Anything else.
+pub fn named_variant(text: &str) -> Result<(String, String)> {
+    let (kernel, variant) = text.split_once('=').with_context(|| format!("`{text}` is not KERNEL=VARIANT"))?;
     Ok((kernel.to_owned(), variant.to_owned()))
 }
 
@@ -96,6 +104,7 @@ impl ModelArgs {
             exact: self.exact,
             kernel_overrides: self.variants.iter().cloned().collect(),
             threads: self.threads,
+            untuned: self.untuned,
             ..DeviceOptions::default()
         };
         let device = Device::open(&options).await?;
@@ -108,6 +117,9 @@ impl ModelArgs {
         let bar = progress_bar("loading");
         let pipeline = builder.build_with_progress(|done, total| show(&bar, done, total)).await;
         bar.finish_and_clear();
+        for (variant, miss) in device.quarantined() {
+            eprintln!("not used on this device, since it misses its reference: {variant}: {miss}");
+        }
         Ok(pipeline?)
     }
 

@@ -278,8 +278,36 @@ fn selftest_is_green_on_the_host() {
 }
 
 #[test]
+fn bench_compares_configurations() {
+    let cache = tempfile::tempdir().unwrap();
+    let bench = |args: &[&str]| {
+        let mut command = example(env!("CARGO_BIN_EXE_bench"), cache.path());
+        command
+            .arg("--model")
+            .arg(fixture("llama3_scaled"))
+            .args(["--device", "host", "--prompt", "4", "--tokens", "2"]);
+        command.args(args);
+        command
+    };
+    let told = json(&mut bench(&["--compare", "default", "tuned", "--runs", "3", "--json"]));
+    assert_eq!((&told["a"], &told["b"], &told["pairs"]), (&"default".into(), &"tuned".into(), &3.into()));
+    for what in ["prefill", "decode_token"] {
+        let interval = told[what]["interval_95_percent"].as_array().unwrap();
+        let middle = told[what]["b_over_a_percent"].as_f64().unwrap();
+        assert!(interval[0].as_f64().unwrap() <= middle && middle <= interval[1].as_f64().unwrap(), "{told}");
+    }
+    assert_says(&fail(&mut bench(&["--compare", "default", "tuned", "--runs", "1"])), &["--runs 2"]);
+    assert_says(&fail(&mut bench(&["--variant", "matmull=gemv"])), &["matmull", "rms_norm"]);
+    assert_says(&fail(&mut bench(&["--compare", "default", "gemv"])), &["gemv", "KERNEL=VARIANT"]);
+    let file = cache.path().join("tuning.json");
+    assert_says(&fail(&mut bench(&["--export", file.to_str().unwrap()])), &["CPU"]);
+    assert!(!file.exists());
+}
+
+#[test]
 fn every_example_has_help() {
     for binary in [
+        env!("CARGO_BIN_EXE_bench"),
         env!("CARGO_BIN_EXE_generate"),
         env!("CARGO_BIN_EXE_chat"),
         env!("CARGO_BIN_EXE_convert"),

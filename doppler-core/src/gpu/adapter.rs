@@ -111,6 +111,7 @@ pub(super) async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Re
         wgpu::Features::SUBGROUP
             | wgpu::Features::SHADER_F16
             | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::PIPELINE_CACHE
             | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES
             | if has_matrix_units(adapter) {
                 wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX

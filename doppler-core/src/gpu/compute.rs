@@ -1,9 +1,10 @@
 //! Compute pipelines and bind groups: made once, kept, encoded in one pass.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use doppler_kernels::{Access, Choice, Kernel, Operand, select};
+use doppler_kernels::{Access, Kernel, Operand, Variant};
 
 use super::pool::lock;
 use super::{Gpu, Readback};
@@ -17,6 +18,9 @@ pub(crate) struct ComputePipeline {
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
 }
+
+/// Parameters of the steps of a recording, by their bytes.
+type Uniforms = HashMap<Vec<u8>, wgpu::Buffer>;
 
 /// A step that is ready to be encoded.
 #[derive(Debug, Clone)]
@@ -49,43 +53,40 @@ impl ComputePipeline {
 impl Gpu {
     /// Chooses variants, compiles what is not compiled yet, and binds.
     pub fn prepare(&self, steps: &[Step]) -> Result<Vec<GpuStep>, Error> {
-        let mut params_buffers = std::collections::HashMap::new();
-        let mut prepared = Vec::with_capacity(steps.len());
-        for step in steps {
-            let choice = self.choose(step.kernel.as_ref())?;
-            let workgroups = step.kernel.workgroups(&choice.variant);
-            let pipeline = self.pipeline(step.kernel.as_ref(), &choice.variant)?;
-            let params = step.kernel.params();
-            let uniform = (!params.is_empty()).then(|| {
-                params_buffers.entry(params.clone()).or_insert_with(|| self.uniform(&params)) as &wgpu::Buffer
-            });
-            let tensors = step.operands.iter().map(binding).collect::<Result<Vec<_>, _>>()?;
-            let uniform = uniform.map(wgpu::Buffer::as_entire_binding);
-            let bindings = self.bind(&pipeline.layout, tensors.into_iter().chain(uniform));
-            prepared.push(GpuStep { pipeline, bindings, workgroups });
-        }
+        let mut uniforms = Uniforms::new();
+        let chosen = self.chosen(steps)?;
+        let prepared = steps
+            .iter()
+            .zip(chosen)
+            .map(|(step, chosen)| self.ready(step, &chosen.variant, chosen.pipeline.clone(), &mut uniforms));
+        let prepared = prepared.collect::<Result<_, _>>()?;
         self.check()?;
         Ok(prepared)
     }
 
-    /// The variant for a kernel on this device, noted for reports.
-    pub fn choose(&self, kernel: &dyn Kernel) -> Result<Choice, Error> {
-        let choice = select(kernel, &self.tier, self.overrides.get(kernel.name()).map(String::as_str))?;
-        let key = crate::recorder::kernel_key(kernel);
-        let mut choices = lock(&self.choices);
-        let said = choices.entry(key).or_default();
-        let words = format!("{} ({})", choice.variant.name, choice.why);
-        if !said.contains(&words) {
-            *said = if said.is_empty() { words } else { format!("{said}, {words}") };
-        }
-        Ok(choice)
+    /// A step with a variant of one's own choice.
+    pub fn prepare_with(&self, step: &Step, variant: &Variant) -> Result<GpuStep, Error> {
+        self.ready(step, variant, self.pipeline(step.kernel.as_ref(), variant)?, &mut Uniforms::new())
     }
 
-    pub(super) fn pipeline(
+    fn ready(
         &self,
-        kernel: &dyn Kernel,
-        variant: &doppler_kernels::Variant,
-    ) -> Result<Arc<ComputePipeline>, Error> {
+        step: &Step,
+        variant: &Variant,
+        pipeline: Arc<ComputePipeline>,
+        uniforms: &mut Uniforms,
+    ) -> Result<GpuStep, Error> {
+        let workgroups = step.kernel.workgroups(variant);
+        let params = step.kernel.params();
+        let uniform = (!params.is_empty())
+            .then(|| uniforms.entry(params.clone()).or_insert_with(|| self.uniform(&params)) as &wgpu::Buffer);
+        let tensors = step.operands.iter().map(binding).collect::<Result<Vec<_>, _>>()?;
+        let uniform = uniform.map(wgpu::Buffer::as_entire_binding);
+        let bindings = self.bind(&pipeline.layout, tensors.into_iter().chain(uniform));
+        Ok(GpuStep { pipeline, bindings, workgroups })
+    }
+
+    pub(super) fn pipeline(&self, kernel: &dyn Kernel, variant: &Variant) -> Result<Arc<ComputePipeline>, Error> {
         let source = variant.source();
         if let Some(known) = lock(&self.pipelines).get(&source) {
             return Ok(known.clone());
@@ -110,7 +111,7 @@ impl Gpu {
                 constants: &[],
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.pipeline_cache.as_ref(),
         });
         if let Some(error) = pollster::block_on(scope.pop()) {
             let message = format!("{label}: {error}");

@@ -1,8 +1,10 @@
 //! The only place that touches wgpu: buffers, compute pipelines, submissions, readback.
 
 mod adapter;
+mod choose;
 mod compute;
 mod isolated;
+mod pipeline_cache;
 mod pool;
 mod profile;
 mod readback;
@@ -11,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use doppler_kernels::Tier;
+use doppler_kernels::{Entry, KERNELS, Tier};
 
 pub use adapter::AdapterReport;
 use adapter::{Failure, Opened};
@@ -21,6 +23,7 @@ pub(crate) use pool::{PooledBuffer, lock};
 pub use profile::GpuCounters;
 pub(crate) use readback::Readback;
 
+use crate::learned::Learned;
 use crate::tensor::MappedPiece;
 use crate::{DeviceOptions, Error};
 
@@ -44,12 +47,29 @@ pub(crate) struct Gpu {
     overrides: BTreeMap<String, String>,
     /// Compute pipelines by shader source.
     pipelines: Mutex<HashMap<String, Arc<compute::ComputePipeline>>>,
+    /// The driver's cache of compiled pipelines.
+    pipeline_cache: Option<wgpu::PipelineCache>,
+    /// The kernels whose cases test variants before their first use.
+    pub kernels: &'static [Entry],
+    pub learned: Learned,
+    /// Kernels at their sizes, written out → what was chosen for them.
+    chosen: Mutex<HashMap<String, Arc<choose::Chosen>>>,
     /// The variants that were chosen, by kernel and dtype.
     choices: Mutex<BTreeMap<String, String>>,
     staging: Mutex<Vec<wgpu::Buffer>>,
     /// Bytes of weights written since the last wait.
     queued: AtomicU64,
     counters: profile::Counters,
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        if let Some(cache) = &self.pipeline_cache
+            && !lock(&self.pipelines).is_empty()
+        {
+            pipeline_cache::save(cache, &self.learned);
+        }
+    }
 }
 
 impl std::fmt::Debug for Gpu {
@@ -74,7 +94,12 @@ impl Gpu {
         let Opened { adapter, device, queue, tier, failure } = adapter::open(adapter, options).await?;
         let limits = device.limits();
         let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let learned = Learned::open(&options.cache, options.untuned, &adapter);
         Ok(Some(Gpu {
+            kernels: KERNELS,
+            pipeline_cache: pipeline_cache::open(&device, &learned),
+            learned,
+            chosen: Mutex::default(),
             adapter,
             tier,
             max_binding_bytes: options.max_binding_bytes.map_or(limit, |asked| asked.min(limit)),
@@ -178,7 +203,16 @@ impl Gpu {
         self.check()?;
         match waited {
             Ok(_) => Ok(()),
-            Err(_) => Err(Error::GpuTimeout { adapter: self.adapter.name.clone(), seconds: TIMEOUT_S }),
+            Err(wgpu::PollError::WrongSubmissionIndex(..)) => {
+                // Nothing was submitted: a device that was lost in between says so when it is polled.
+                let _ = self.device.poll(wgpu::PollType::Poll);
+                self.check()?;
+                let message = "a submission was not taken".to_owned();
+                Err(Error::Gpu { adapter: self.adapter.name.clone(), message })
+            }
+            Err(wgpu::PollError::Timeout) => {
+                Err(Error::GpuTimeout { adapter: self.adapter.name.clone(), seconds: TIMEOUT_S })
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the GPU spends its time on, and what the CPU asks of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::compute::GpuStep;
 use super::{Gpu, Readback};
@@ -87,5 +87,59 @@ impl Gpu {
             times.extend(ticks.windows(2).map(between));
         }
         Ok(Some(times))
+    }
+
+    /// Runs lists of steps once, each list in a pass between two timestamps; the time of each. `None` where the device has
+    /// no timestamps.
+    pub fn profile_passes(&self, passes: &[&[GpuStep]]) -> Result<Option<Vec<Duration>>, Error> {
+        if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return Ok(None);
+        }
+        let mut times = Vec::new();
+        // A query set holds 4096 timestamps.
+        for passes in passes.chunks(2048) {
+            let count = 2 * passes.len() as u32;
+            let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("profile"),
+                ty: wgpu::QueryType::Timestamp,
+                count,
+            });
+            let bytes = u64::from(count) * 8;
+            let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+            let resolved = self.filled("timestamps", &vec![0; bytes as usize], usage);
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            for (i, steps) in passes.iter().enumerate() {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: None,
+                    timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                        query_set: &queries,
+                        beginning_of_pass_write_index: Some(2 * i as u32),
+                        end_of_pass_write_index: Some(2 * i as u32 + 1),
+                    }),
+                });
+                steps.iter().for_each(|step| step.encode(&mut pass));
+            }
+            encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
+            let staging = self.staging(bytes);
+            encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, bytes);
+            let index = self.queue.submit([encoder.finish()]);
+            let bytes = Readback::start(staging, bytes as usize, index).wait(self)?;
+            let ticks: Vec<u64> = bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
+            let period = f64::from(self.queue.get_timestamp_period());
+            let between = |pair: &[u64]| Duration::from_nanos((pair[1].saturating_sub(pair[0]) as f64 * period) as u64);
+            times.extend(ticks.chunks_exact(2).map(between));
+        }
+        Ok(Some(times))
+    }
+
+    /// The same by the clock on the wall, each list in a submission that is waited for.
+    pub fn time_passes(&self, passes: &[&[GpuStep]]) -> Result<Vec<Duration>, Error> {
+        let timed = passes.iter().map(|steps| {
+            let started = Instant::now();
+            self.submit(steps, None)?;
+            self.wait(self.queue.submit([]))?;
+            Ok(started.elapsed())
+        });
+        timed.collect()
     }
 }

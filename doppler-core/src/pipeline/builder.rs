@@ -99,7 +99,7 @@ impl PipelineBuilder {
         let decoder = Decoder::load(&self.device, &model, self.kv_dtype, progress)?;
         let cache = KvCache::new(&self.device, config, self.kv_dtype, 1, max_seq_len)?;
         let scalar = |label| self.device.alloc(label, &[1], DType::U32);
-        Ok(DecoderPipeline {
+        let mut pipeline = DecoderPipeline {
             next: scalar("next_token")?,
             start: scalar("start")?,
             decoder,
@@ -113,6 +113,8 @@ impl PipelineBuilder {
             computed: 0,
             ahead: VecDeque::new(),
             decode: None,
-        })
+        };
+        pipeline.warm_up()?;
+        Ok(pipeline)
     }
 }

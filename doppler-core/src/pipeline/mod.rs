@@ -1,6 +1,8 @@
 //! The pipeline: token ids in, logits out, with a key-value cache that grows and rewinds.
 
 mod builder;
+mod tune;
+mod warm_up;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;

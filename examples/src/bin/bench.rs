@@ -1,14 +1,16 @@
 //! How fast a model runs here: load, prefill, decode, and where the time goes.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use doppler_core::Error;
 use doppler_core::prelude::*;
-use examples::{ModelArgs, end, synthetic};
+use examples::paired::Difference;
+use examples::{ModelArgs, end, named_variant, synthetic};
 use serde_json::{Value, json};
 
 /// Times a model on a prompt of fixed tokens, greedily.
@@ -31,6 +33,19 @@ struct Args {
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,
+    /// Run two configurations in turn and tell their difference; each is `tuned`, `default` (the registry's order) or
+    /// KERNEL=VARIANT[,KERNEL=VARIANT]
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    compare: Vec<String>,
+    /// First time the kernels' variants on this model, for so many seconds at most, and keep the fastest
+    #[arg(long, value_name = "SECONDS")]
+    tune: Option<u64>,
+    /// Write what was measured on this adapter, now and before
+    #[arg(long, value_name = "FILE")]
+    export: Option<PathBuf>,
+    /// First take what was measured elsewhere on the same adapter and driver
+    #[arg(long, value_name = "FILE")]
+    import: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -48,11 +63,14 @@ async fn run(mut args: Args) -> Result<()> {
     if let Some(shape) = &args.synthetic {
         args.model.model = synthetic::write(shape, folder.path())?.display().to_string();
     }
+    if let [a, b] = args.compare.as_slice() {
+        return compare(&args, a, b).await;
+    }
     let started = Instant::now();
     let mut pipeline = args.model.load().await?;
     let load = started.elapsed();
-    let vocab_size = pipeline.config().vocab_size as u32;
-    let prompt: Vec<u32> = (0..args.prompt as u32).map(|i| (100 + i % 97 * 7) % vocab_size).collect();
+    tune(&args, &mut pipeline)?;
+    let prompt = prompt(&args, &pipeline);
     let first = one_run(&mut pipeline, &prompt, args.tokens).await?;
     let before = pipeline.device().counters();
     let mut runs = Vec::new();
@@ -82,6 +100,7 @@ async fn run(mut args: Args) -> Result<()> {
         "dispatches_per_token": per_step(after.dispatches - before.dispatches),
         "readback_bytes_per_token": per_step(after.readback_bytes - before.readback_bytes),
         "encoding_us_per_token": (after.encoding - before.encoding).as_secs_f64() * 1e6 / steps,
+        "kernel_variants": pipeline.device().kernel_variants(),
         "decode_kernels": kernels(|| pipeline.profile_decode())?,
         "prefill_kernels": kernels(|| pipeline.profile_prefill(&prompt[..prompt.len().min(512)]))?,
     });
@@ -89,6 +108,92 @@ async fn run(mut args: Args) -> Result<()> {
         println!("{report}");
     } else {
         table(&report);
+    }
+    Ok(())
+}
+
+/// The same tokens for the same model, whatever they mean.
+fn prompt(args: &Args, pipeline: &DecoderPipeline) -> Vec<u32> {
+    let vocab_size = pipeline.config().vocab_size as u32;
+    (0..args.prompt as u32).map(|i| (100 + i % 97 * 7) % vocab_size).collect()
+}
+
+/// What `--import`, `--tune` and `--export` ask for, told on stderr.
+fn tune(args: &Args, pipeline: &mut DecoderPipeline) -> Result<()> {
+    let device = pipeline.device().clone();
+    if let Some(file) = &args.import {
+        let json = std::fs::read(file).with_context(|| file.display().to_string())?;
+        let unknown = device.import_tuning(&json)?;
+        unknown.iter().for_each(|kernel| eprintln!("left out: `{kernel}`, a kernel that this version does not have"));
+    }
+    if let Some(seconds) = args.tune {
+        let report = pipeline.tune(Duration::from_secs(seconds))?;
+        for m in &report.measured {
+            let times: Vec<_> = m.us.iter().map(|(variant, us)| format!("{variant} {us:.1} µs")).collect();
+            let changed = if m.variant == m.preferred { "" } else { " (not the first choice)" };
+            eprintln!("{} × {}: {}{changed}; {}; {}", m.runs, m.kernel, m.variant, times.join(", "), m.sizes);
+            m.quarantined.iter().for_each(|(variant, miss)| eprintln!("  {variant} misses its reference: {miss}"));
+        }
+        report.left_out.iter().for_each(|kernel| eprintln!("no time for {kernel}"));
+        eprintln!("tuned {} kernels in {:.1} s", report.measured.len(), report.elapsed.as_secs_f64());
+    }
+    if let Some(file) = &args.export {
+        let tuning = device.tuning().context("there is nothing to tune on a CPU")?;
+        std::fs::write(file, tuning.to_json()).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// The model on a device of its own, as a configuration wants it.
+async fn configured(args: &Args, configuration: &str) -> Result<DecoderPipeline> {
+    let mut model = args.model.clone();
+    match configuration {
+        "tuned" => model.untuned = false,
+        "default" => model.untuned = true,
+        variants => {
+            let variants = variants.split(',').map(named_variant).collect::<Result<Vec<_>>>()?;
+            model.variants.extend(variants);
+        }
+    }
+    model.load().await
+}
+
+/// Runs A and B in pairs, each first as often as second, and tells how much longer B takes.
+async fn compare(args: &Args, a: &str, b: &str) -> Result<()> {
+    let mut pipelines = [configured(args, a).await?, configured(args, b).await?];
+    let prompt = prompt(args, &pipelines[0]);
+    for pipeline in &mut pipelines {
+        one_run(pipeline, &prompt, args.tokens).await?;
+    }
+    let (mut prefill, mut decode) = (Vec::new(), Vec::new());
+    for pair in 0..args.runs {
+        let mut times = [(0.0, 0.0); 2];
+        for i in [pair % 2, 1 - pair % 2] {
+            let run = one_run(&mut pipelines[i], &prompt, args.tokens).await?;
+            let decode = run.tokens.iter().sum::<Duration>().as_secs_f64() / args.tokens.max(1) as f64;
+            times[i] = (run.prefill.as_secs_f64(), decode);
+        }
+        prefill.push((times[0].0, times[1].0));
+        decode.push((times[0].1, times[1].1));
+    }
+    let row = |pairs: &[(f64, f64)]| {
+        let difference = Difference::of(pairs).context("a comparison takes --runs 2 or more")?;
+        let us = |side: fn(&(f64, f64)) -> f64| median(pairs.iter().map(side)) * 1e6;
+        Ok::<_, anyhow::Error>(json!({
+            "a_us": us(|pair| pair.0), "b_us": us(|pair| pair.1), "b_over_a_percent": difference.percent,
+            "interval_95_percent": [difference.low, difference.high], "verdict": difference.verdict(),
+        }))
+    };
+    let report = json!({
+        "a": a, "b": b, "pairs": args.runs, "model": args.model.model,
+        "device": pipelines[0].device().report().adapter,
+        "prefill": row(&prefill)?, "decode_token": row(&decode)?,
+        "a_variants": pipelines[0].device().kernel_variants(), "b_variants": pipelines[1].device().kernel_variants(),
+    });
+    if args.json {
+        println!("{report}");
+    } else {
+        examples::print_fields(&report);
     }
     Ok(())
 }
@@ -132,11 +237,14 @@ fn kernels(mut profile: impl FnMut() -> Result<Option<BTreeMap<String, (usize, D
 
 fn table(report: &Value) {
     let Some(fields) = report.as_object() else { return };
-    let nested = ["decode_kernels", "prefill_kernels"];
+    let nested = ["decode_kernels", "prefill_kernels", "kernel_variants"];
     for (name, value) in fields.iter().filter(|(name, _)| !nested.contains(&name.as_str())) {
         println!("{name:26} {value}");
     }
-    for (kernel, value) in nested.iter().flat_map(|name| report[name].as_object()).flatten() {
+    for (kernel, variant) in report["kernel_variants"].as_object().into_iter().flatten() {
+        println!("  {kernel:24} {}", variant.as_str().unwrap_or_default());
+    }
+    for (kernel, value) in nested[..2].iter().flat_map(|name| report[name].as_object()).flatten() {
         println!(
             "  {kernel:24} {:>4} runs {:>9.1} µs",
             value["runs"].as_u64().unwrap_or(0),
