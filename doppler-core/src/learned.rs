@@ -16,7 +16,8 @@ use crate::Error;
 use crate::gpu::{AdapterReport, lock};
 
 /// Tables that come with the crate.
-const SHIPPED: &[&str] = &[include_str!("../tuning/llvmpipe-mesa-22.3.6.json")];
+const SHIPPED: &[&str] =
+    &[include_str!("../tuning/llvmpipe-mesa-22.3.6.json"), include_str!("../tuning/nvidia-h200.json")];
 
 /// The form of the file of checks.
 const CHECKS_SCHEMA: u32 = 1;

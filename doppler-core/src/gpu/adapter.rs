@@ -1,6 +1,6 @@
 //! Which adapters there are, which one is taken, and what is asked of it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use doppler_kernels::Tier;
 
@@ -41,13 +41,18 @@ impl AdapterReport {
     }
 }
 
-pub(super) fn instance() -> wgpu::Instance {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-    // The driver's own memory budget: creation fails with a typed error before the system starts to swap.
-    descriptor.memory_budget_thresholds =
-        wgpu::MemoryBudgetThresholds { for_resource_creation: Some(97), for_device_loss: None };
-    wgpu::Instance::new(descriptor)
+/// The one instance of this process; it is never dropped. With the last instance the system unloads the drivers, and a thread
+/// that called one crashes if it ends after that (NVIDIA's keeps destructors for its threads).
+pub(super) fn instance() -> &'static wgpu::Instance {
+    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
+    INSTANCE.get_or_init(|| {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+        // The driver's own memory budget: creation fails with a typed error before the system starts to swap.
+        descriptor.memory_budget_thresholds =
+            wgpu::MemoryBudgetThresholds { for_resource_creation: Some(97), for_device_loss: None };
+        wgpu::Instance::new(descriptor)
+    })
 }
 
 /// All adapters, best first: discrete, integrated, virtual, other, software.
