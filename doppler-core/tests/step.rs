@@ -1,0 +1,186 @@
+//! Decode steps on int8 activations against the same steps in f32, for everything in which families differ.
+#![cfg(feature = "gpu-tests")]
+#![allow(clippy::unwrap_used)] // clippy knows tests, not the functions that they call
+
+use std::path::Path;
+
+use doppler_core::prelude::*;
+use doppler_core::rdrr::families::expected_tensors;
+use doppler_core::rdrr::{Activation, LayerType, ModelConfig, NewModel, RopeScaling, Writer};
+use doppler_core::{DeviceChoice, DeviceOptions};
+use doppler_kernels::cases::{random_f32, random_weights};
+use pollster::block_on;
+
+/// A small Llama: rows of whole k-quant blocks, grouped heads, untied.
+fn llama() -> ModelConfig {
+    ModelConfig {
+        hidden_size: 256,
+        intermediate_size: 512,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: 64,
+        vocab_size: 333,
+        max_position_embeddings: 600,
+        rms_norm_eps: 1e-5,
+        rms_norm_weight_offset: false,
+        sandwich_norms: false,
+        qk_norm: false,
+        attention_bias: false,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        rope_local_base_freq: None,
+        rotary_dim: 64,
+        rope_layers: vec![true; 2],
+        layer_types: vec![LayerType::FullAttention; 2],
+        query_pre_attn_scalar: 64.0,
+        sliding_window: None,
+        attn_logit_softcapping: None,
+        final_logit_softcapping: None,
+        hidden_act: Activation::Silu,
+        embedding_scale: 1.0,
+        residual_scale: 1.0,
+        logit_input_scale: 1.0,
+        tie_word_embeddings: false,
+        bos_token_id: None,
+        eos_token_ids: Vec::new(),
+    }
+}
+
+/// Writes a model of random weights, matrices as `formats` says by their name.
+fn write(config: ModelConfig, formats: impl Fn(&str) -> DType, out: &Path) {
+    let mut writer = Writer::create(out).unwrap();
+    for (seed, (name, shape)) in (1..).zip(expected_tensors(&config)) {
+        let len: usize = shape.iter().product();
+        let vector = shape.len() == 1;
+        let dtype = if vector { DType::F32 } else { formats(&name) };
+        writer.begin_tensor(&name, dtype, &shape).unwrap();
+        let bytes = if vector {
+            // Random matrices are larger than trained ones: small norms keep scores where softmax is no mere maximum.
+            let (centre, spread) = match &*name {
+                name if name.ends_with("bias") => (0.0, 0.3),
+                name if name.contains("q_norm") || name.contains("k_norm") => (1.0, 0.3),
+                _ if config.rms_norm_weight_offset => (-0.9, 0.03),
+                _ => (0.1, 0.03),
+            };
+            random_f32(len, seed).iter().flat_map(|v| (centre + spread * v).to_le_bytes()).collect()
+        } else {
+            random_weights(dtype, len, seed)
+        };
+        writer.write(&bytes).unwrap();
+    }
+    let new = NewModel {
+        model_id: "step".to_owned(),
+        model_type: "transformer".to_owned(),
+        config,
+        tokenizer_json: br#"{"version":"1.0","model":{"type":"BPE","vocab":{},"merges":[]}}"#.to_vec(),
+        chat_template: None,
+        bos_token: None,
+        eos_token: None,
+        source: serde_json::Value::Null,
+    };
+    writer.finish(new).unwrap();
+}
+
+/// Logits of decode steps after a prompt, and why they are not on int8.
+fn steps(path: &Path, options: &DeviceOptions) -> (Vec<Vec<f32>>, Option<String>) {
+    block_on(async {
+        let device = Device::open(options).await.unwrap();
+        let builder = DecoderPipeline::builder(&device, path).max_seq_len(600);
+        let mut pipeline = builder.build().await.unwrap();
+        pipeline.forward(&[7, 300, 12, 5, 41, 41, 2], 1).await.unwrap();
+        let mut logits = Vec::new();
+        for token in [9, 332, 77] {
+            logits.push(pipeline.forward(&[token], 1).await.unwrap().values);
+        }
+        (logits, pipeline.why_not_int8().map(str::to_owned))
+    })
+}
+
+/// Root of the mean square.
+fn size(values: impl Iterator<Item = f32>) -> f64 {
+    let (mut sum, mut count) = (0.0, 0);
+    for v in values {
+        assert!(v.is_finite());
+        sum += f64::from(v).powi(2);
+        count += 1;
+    }
+    (sum / f64::from(count)).sqrt()
+}
+
+/// Steps on int8 differ from exact ones, and by no more than rounding to int8 explains.
+fn check(label: &str, config: ModelConfig, formats: impl Fn(&str) -> DType) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.rdrr");
+    write(config, formats, &path);
+    for adapter in block_on(Device::adapters()) {
+        let int8 = DeviceOptions { choice: DeviceChoice::Named(adapter.name), ..DeviceOptions::default() };
+        let (fast, why_not) = steps(&path, &int8);
+        assert_eq!(why_not, None, "{label}");
+        let (exact, why_not) = steps(&path, &DeviceOptions { exact: true, ..int8 });
+        assert!(why_not.unwrap().contains("exact"), "{label}");
+        for (fast, exact) in fast.iter().zip(&exact) {
+            let off = size(fast.iter().zip(exact).map(|(f, e)| f - e)) / size(exact.iter().copied());
+            assert!(off > 0.0 && off < 0.03, "{label}: int8 is off by {off:.4} of the logits' size");
+        }
+    }
+}
+
+#[test]
+fn formats() {
+    for dtype in
+        [DType::Q4_0, DType::Q4_1, DType::Q5_0, DType::Q5_1, DType::Q8_0, DType::Q4_K, DType::Q5_K, DType::Q6_K]
+    {
+        check(dtype.name(), llama(), |_| dtype);
+    }
+    let better =
+        |name: &str| if name.contains("v_proj") || name.contains("lm_head") { DType::Q6_K } else { DType::Q4_K };
+    check("values of another format", llama(), better);
+}
+
+#[test]
+fn families() {
+    let q8 = |_: &str| DType::Q8_0;
+    check("tied", ModelConfig { tie_word_embeddings: true, ..llama() }, q8);
+    check("bias", ModelConfig { attention_bias: true, ..llama() }, q8);
+    check("norm of heads", ModelConfig { qk_norm: true, ..llama() }, q8);
+    let both = ModelConfig { attention_bias: true, qk_norm: true, ..llama() };
+    check("both, values apart", both, |name| if name.contains("v_proj") { DType::Q6_K } else { DType::Q8_0 });
+    let gemma = ModelConfig {
+        sandwich_norms: true,
+        qk_norm: true,
+        rms_norm_weight_offset: true,
+        hidden_act: Activation::GeluTanh,
+        embedding_scale: 16.0,
+        sliding_window: Some(4),
+        layer_types: vec![LayerType::SlidingAttention, LayerType::FullAttention],
+        rope_local_base_freq: Some(1000.0),
+        attn_logit_softcapping: Some(20.0),
+        final_logit_softcapping: Some(30.0),
+        ..llama()
+    };
+    check("gemma", gemma, q8);
+    check("partial rotation", ModelConfig { rotary_dim: 24, ..llama() }, q8);
+    check("no rotation", ModelConfig { rope_layers: vec![true, false], ..llama() }, q8);
+    check("scales", ModelConfig { residual_scale: 0.5, logit_input_scale: 0.25, ..llama() }, q8);
+    // Heads of 32, one key-value head.
+    let narrow =
+        ModelConfig { head_dim: 32, rotary_dim: 32, num_attention_heads: 8, num_key_value_heads: 1, ..llama() };
+    check("one key-value head", narrow, q8);
+}
+
+/// What int8 does not take is said, and computed in f32.
+#[test]
+fn what_is_not_taken_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let odd = ModelConfig { intermediate_size: 96, ..llama() };
+    let cases = [("f16", llama(), DType::F16, "is F16"), ("odd", odd, DType::Q8_0, "intermediate_size 96")];
+    for (name, config, dtype, words) in cases {
+        let path = folder.path().join(name);
+        write(config, |_| dtype, &path);
+        let adapter = block_on(Device::adapters()).remove(0);
+        let options = DeviceOptions { choice: DeviceChoice::Named(adapter.name), ..DeviceOptions::default() };
+        let why = steps(&path, &options).1.unwrap();
+        assert!(why.contains(words), "{why}");
+    }
+}
