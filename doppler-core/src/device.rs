@@ -4,12 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
 
 use doppler_kernels::{self as kernels, Access, Kernel, Tier};
 use doppler_rdrr::DType;
 
-use crate::gpu::{self, AdapterReport, Gpu, GpuCounters, lock};
+use crate::gpu::{self, AdapterReport, Gpu, GpuCounters, KernelTimes, lock};
 use crate::host::Host;
 use crate::recorder::{Step, kernel_key};
 use crate::tensor::{MappedPiece, Storage, read, write};
@@ -232,10 +231,10 @@ impl Device {
     ///
     /// # Errors
     /// What the device reports.
-    pub fn profile(&self, recording: &Recording) -> Result<Option<BTreeMap<String, (usize, Duration)>>, Error> {
+    pub fn profile(&self, recording: &Recording) -> Result<Option<KernelTimes>, Error> {
         let Some(gpu) = self.gpu() else { return Ok(None) };
         let Some(times) = gpu.profile(&recording.gpu)? else { return Ok(None) };
-        let mut kernels: BTreeMap<String, (usize, Duration)> = BTreeMap::new();
+        let mut kernels: KernelTimes = BTreeMap::new();
         for (step, time) in recording.steps.iter().zip(times) {
             let (count, total) = kernels.entry(kernel_key(&*step.kernel)).or_default();
             *count += 1;

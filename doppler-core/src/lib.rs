@@ -56,7 +56,7 @@ pub use doppler_sampling as sampling;
 pub use device::{Device, DeviceChoice, DeviceOptions, DeviceReport};
 pub use error::Error;
 pub use generate::{FinishReason, GenerateOptions, Piece, generate};
-pub use gpu::{AdapterReport, GpuCounters};
+pub use gpu::{AdapterReport, GpuCounters, KernelTimes};
 pub use learned::DeviceCache;
 pub use pipeline::{DecoderPipeline, Logits, Pipeline, PipelineBuilder};
 pub use plan::MemoryPlan;

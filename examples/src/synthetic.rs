@@ -7,7 +7,7 @@ use doppler_core::kernels::cases::{random_f32, random_weights};
 use doppler_core::rdrr::families::expected_tensors;
 use doppler_core::rdrr::{Activation, DType, LayerType, ModelConfig, NewModel, RopeScaling, Writer};
 
-/// Names that [`write`] knows.
+/// Names that [`write()`] knows.
 pub const NAMES: &[&str] = &["llama-8b", "llama-1b", "smollm2-135m"];
 /// A tensor's random bytes repeat after so many elements: no cache holds them, and they are made quickly.
 const PATTERN: usize = 1 << 22;

@@ -322,9 +322,15 @@ fn every_example_has_help() {
 #[test]
 #[cfg(feature = "real-model-tests")]
 fn the_default_model_answers() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_generate"));
-    command.args(["--device", "host", "--raw", "--json", "--max-tokens", "8", "The capital of France is"]);
-    let told = json(&mut command);
+    let answer = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_generate"));
+        command.args(["--device", "host", "--raw", "--json", "--max-tokens", "8"]).args(more);
+        json(command.arg("The capital of France is"))
+    };
+    let told = answer(&["--exact"]);
     assert_eq!(told["prompt_ids"], serde_json::json!([504, 3575, 282, 4649, 314]));
     assert_eq!(told["text"], " Paris.\n\nThe answer is:");
+    // In int8 the words after the first sentence, where two are nearly level, are others.
+    let text = answer(&[])["text"].as_str().unwrap().to_owned();
+    assert!(text.starts_with(" Paris."), "{text}");
 }

@@ -20,7 +20,7 @@ use adapter::{Failure, Opened};
 pub(crate) use compute::GpuStep;
 use pool::{Pool, size_class};
 pub(crate) use pool::{PooledBuffer, lock};
-pub use profile::GpuCounters;
+pub use profile::{GpuCounters, KernelTimes};
 pub(crate) use readback::Readback;
 
 use crate::learned::Learned;

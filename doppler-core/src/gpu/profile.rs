@@ -1,11 +1,15 @@
 //! What the GPU spends its time on, and what the CPU asks of it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::compute::GpuStep;
 use super::{Gpu, Readback};
 use crate::Error;
+
+/// How often each kernel (and packed type) ran, and how long all its runs took.
+pub type KernelTimes = BTreeMap<String, (usize, Duration)>;
 
 /// Counts since the device was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

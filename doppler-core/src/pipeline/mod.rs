@@ -4,10 +4,9 @@ mod builder;
 mod tune;
 mod warm_up;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use builder::PipelineBuilder;
 use doppler_rdrr::{DType, Model, ModelConfig};
@@ -17,7 +16,7 @@ use crate::decoder::{Decoder, Forward, Inputs};
 use crate::device::Pending;
 use crate::kv_cache::KvCache;
 use crate::text::Tokenizer;
-use crate::{Device, Error, MemoryPlan, Tensor};
+use crate::{Device, Error, KernelTimes, MemoryPlan, Tensor};
 
 /// Decode steps submitted before their tokens are known: the GPU never waits for the CPU to look.
 const AHEAD: usize = 3;
@@ -136,7 +135,7 @@ impl DecoderPipeline {
     ///
     /// # Errors
     /// [`Error::NoLogits`] when there are no tokens, and what the device reports.
-    pub fn profile_decode(&mut self) -> Result<Option<BTreeMap<String, (usize, Duration)>>, Error> {
+    pub fn profile_decode(&mut self) -> Result<Option<KernelTimes>, Error> {
         let last = self.tokens.len().checked_sub(1).ok_or(Error::NoLogits)?;
         self.ahead.clear();
         self.computed = last;
@@ -150,7 +149,7 @@ impl DecoderPipeline {
     ///
     /// # Errors
     /// As [`Pipeline::forward`].
-    pub fn profile_prefill(&mut self, chunk: &[u32]) -> Result<Option<BTreeMap<String, (usize, Duration)>>, Error> {
+    pub fn profile_prefill(&mut self, chunk: &[u32]) -> Result<Option<KernelTimes>, Error> {
         self.rewind(0)?;
         self.reserve(chunk.len())?;
         self.device.write(&self.start, bytemuck::bytes_of(&0u32))?;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use doppler_core::Error;
 use doppler_core::prelude::*;
+use doppler_core::{Error, KernelTimes};
 use examples::paired::Difference;
 use examples::{ModelArgs, end, named_variant, synthetic};
 use serde_json::{Value, json};
@@ -219,7 +219,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// GPU time by kernel, in µs: the median of five.
-fn kernels(mut profile: impl FnMut() -> Result<Option<BTreeMap<String, (usize, Duration)>>, Error>) -> Result<Value> {
+fn kernels(mut profile: impl FnMut() -> Result<Option<KernelTimes>, Error>) -> Result<Value> {
     let mut times: BTreeMap<String, (usize, Vec<f64>)> = BTreeMap::new();
     for _ in 0..5 {
         let Some(kernels) = profile()? else { return Ok(Value::Null) };
