@@ -179,15 +179,20 @@ pub fn show(bar: &ProgressBar, done: u64, total: u64) {
     bar.set_position(done);
 }
 
-/// The memory that a model takes on a GPU with a cache of f16, by purpose.
-#[must_use]
-pub fn memory_plan(model: &Model, context: usize) -> Value {
+/// The memory that a model takes on a GPU with a cache of f16, by purpose; 4096 tokens of context, or the model's limit.
+///
+/// # Errors
+/// A context that the model does not have.
+pub fn memory_plan(model: &Model, context: Option<usize>) -> Result<Value> {
+    let allowed = model.config().max_position_embeddings;
+    let context = context.unwrap_or(allowed.min(4096));
+    anyhow::ensure!((1..=allowed).contains(&context), doppler_core::Error::MaxSeqLen { asked: context, allowed });
     let plan = MemoryPlan::new(model, context, DType::F16, 512, true);
-    json!({
+    Ok(json!({
         "context": context, "weights": plan.weights, "kv_cache_f16": plan.kv_cache,
         "kv_growth": plan.kv_growth, "activations": plan.scratch,
         "gpu_transfers": plan.staging, "total": plan.total(),
-    })
+    }))
 }
 
 /// Prints the fields of an object in two columns, those of objects in it as `name.field`.

@@ -52,15 +52,12 @@ fn rdrr(args: &Args) -> Result<()> {
         with_bar("verifying", |bar| model.verify(|done, total| show(bar, done, total)))?;
     }
     let manifest = model.manifest();
-    let allowed = model.config().max_position_embeddings;
-    let context = args.context.unwrap_or(allowed.min(4096));
-    anyhow::ensure!((1..=allowed).contains(&context), doppler_core::Error::MaxSeqLen { asked: context, allowed });
     let shard = |s: &Shard| json!({ "filename": s.filename, "size": s.size, "digest": s.digest.to_string() });
     let shards: Vec<Value> = manifest.shards().iter().map(shard).collect();
     let extra = json!({
         "model": manifest.model_id(), "format": "RDRR", "runs": true, "shards": shards, "verified": args.verify,
         "matrices_stored_by_column": model.tensors().iter().filter(|t| t.transposed).count(),
-        "memory_bytes": memory_plan(&model, context),
+        "memory_bytes": memory_plan(&model, args.context)?,
     });
     let rows = model.tensors().iter().map(|t| (t.name.clone(), t.dtype, t.shape.clone(), t.num_bytes())).collect();
     print(args, model.config(), rows, extra)
