@@ -322,7 +322,7 @@ impl Device {
         Ok(Tensor::new(label.to_owned(), shape, dtype, storage))
     }
 
-    /// Pieces of a mapped model one after the other in one tensor of `shape` on a GPU, and a tensor over the rows of each.
+    /// Pieces of a mapped model one after the other in one tensor of `cols` columns on a GPU, and a tensor over the rows of each.
     /// `None` where this is no GPU, or where one of them would begin where nothing can be bound.
     pub(crate) fn stacked_weights(
         &self,

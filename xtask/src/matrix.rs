@@ -74,9 +74,10 @@ fn page(rows: &BTreeMap<(String, String), Row>) -> Result<String> {
     let mut page = String::from(
         "# Models\n\
         Made by `cargo xtask matrix` from the tests that passed. Each line: prompt ids, logits (within the tolerance) and\n\
-        greedy tokens are those of Hugging Face transformers in fp32, on these devices. Names without a size are tiny random\n\
-        models of the family; \"as\" names a real one that llama.cpp's quantizer put into another format. Memory is\n\
-        what the plan says for a GPU: weights, an f16 cache of that many tokens, activations and transfers.\n\n\
+        greedy tokens are those of Hugging Face transformers in fp32, on these devices with exact products. Names without\n\
+        a size are tiny random models of the family; \"as\" names a real one that llama.cpp's quantizer put into another\n\
+        format. Memory is what the plan says for a GPU: weights, an f16 cache of that many tokens, activations and\n\
+        transfers.\n\n\
         | family | model | formats | passed on | Δlogit | memory (MB) | at context |\n\
         |---|---|---|---|---|---|---|\n",
     );

@@ -205,18 +205,7 @@ impl Decoder {
             None
         };
 
-        for part in &self.embed_tokens.parts {
-            let embed = Embed {
-                rows,
-                hidden_size: c.hidden_size,
-                vocab_start: part.first_row,
-                vocab_rows: part.rows,
-                vocab_size: c.vocab_size,
-                weight: self.embed_tokens.dtype,
-                scale: c.embedding_scale as f32,
-            };
-            r.record(embed, &[&ids, &part.tensor, &s.hidden])?;
-        }
+        self.embed(r, rows, &ids, &s.hidden)?;
         for (i, layer) in self.layers.iter().enumerate() {
             let (keys, values) = &cache.layers[i];
             r.record(self.rms_norm(rows), &[&s.hidden, &layer.input_layernorm, &s.normed])?;
@@ -253,6 +242,22 @@ impl Decoder {
         }
         let logits = if logit_rows > 0 { Some(self.head(device, r, rows, logit_rows, &s.hidden, next)?) } else { None };
         Ok(Forward { recording: device.compile(recorder)?, ids, logits })
+    }
+
+    /// The embeddings of `ids`, from all parts of the table.
+    fn embed(&self, r: &mut Recorder, rows: usize, ids: &Tensor, out: &Tensor) -> Result<(), Error> {
+        self.embed_tokens.parts.iter().try_for_each(|part| {
+            let embed = Embed {
+                rows,
+                hidden_size: self.config.hidden_size,
+                vocab_start: part.first_row,
+                vocab_rows: part.rows,
+                vocab_size: self.config.vocab_size,
+                weight: self.embed_tokens.dtype,
+                scale: self.config.embedding_scale as f32,
+            };
+            r.record(embed, &[ids, &part.tensor, out])
+        })
     }
 
     /// Queries, keys or values: product, bias, norm of each head, rotation; each step goes to the other of two tensors.
@@ -382,17 +387,7 @@ impl Decoder {
         operands: &[&Tensor; 5],
     ) -> Result<(), Error> {
         let c = &self.config;
-        let attention = Attention {
-            rows,
-            num_attention_heads: c.num_attention_heads,
-            num_key_value_heads: c.num_key_value_heads,
-            head_dim: c.head_dim,
-            capacity: cache.capacity,
-            scale: (1.0 / c.query_pre_attn_scalar.sqrt()) as f32,
-            softcap: c.attn_logit_softcapping.map(|cap| cap as f32),
-            sliding_window: window,
-            kv: cache.dtype,
-        };
+        let attention = attention_of(c, rows, cache.capacity, cache.dtype, window);
         let Some(partials) = partials else {
             if matrix_units && AttentionHalf::takes(c.head_dim, cache.dtype) {
                 return r.record(AttentionHalf(attention), operands);
@@ -414,6 +409,21 @@ impl Decoder {
 
     fn rms_norm(&self, rows: usize) -> RmsNorm {
         RmsNorm { rows, cols: self.config.hidden_size, eps: self.config.rms_norm_eps as f32 }
+    }
+}
+
+/// The attention of a layer with this window.
+fn attention_of(c: &ModelConfig, rows: usize, capacity: usize, kv: DType, window: Option<usize>) -> Attention {
+    Attention {
+        rows,
+        num_attention_heads: c.num_attention_heads,
+        num_key_value_heads: c.num_key_value_heads,
+        head_dim: c.head_dim,
+        capacity,
+        scale: (1.0 / c.query_pre_attn_scalar.sqrt()) as f32,
+        softcap: c.attn_logit_softcapping.map(|cap| cap as f32),
+        sliding_window: window,
+        kv,
     }
 }
 

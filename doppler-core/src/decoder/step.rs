@@ -7,12 +7,12 @@
 //! more, and one more where the values have another format than queries and keys.
 
 use doppler_kernels::{
-    ArgMaxReduce, ArgMaxSplit, Attention, AttentionDecode, AttentionReduce, Embed, Linear, LinearGated, LinearResidual,
-    NormResidual, Quantize, SoftCap, linear,
+    ArgMaxReduce, ArgMaxSplit, AttentionDecode, AttentionReduce, Linear, LinearGated, LinearResidual, NormResidual,
+    Quantize, SoftCap, linear,
 };
 use doppler_rdrr::{DType, Model, ModelConfig};
 
-use super::{Decoder, Forward, Inputs, Layer};
+use super::{Decoder, Forward, Inputs, Layer, attention_of};
 use crate::kv_cache::KvCache;
 use crate::weights::read_vector;
 use crate::{Device, Error, Recorder, Tensor};
@@ -36,7 +36,7 @@ pub(super) struct FusedLayer {
 
 /// What a layer lacks to be fused, in words.
 pub(super) fn lacks(c: &ModelConfig, kv: DType) -> Option<String> {
-    let attention = attention(c, 1, kv, None);
+    let attention = attention_of(c, 1, 1, kv, None);
     let odd = |name: &str, n: usize| (!linear::takes_cols(n)).then(|| format!("{name} {n} is no multiple of 64"));
     odd("hidden_size", c.hidden_size)
         .or_else(|| odd("intermediate_size", c.intermediate_size))
@@ -83,21 +83,8 @@ pub(super) fn splits(capacity: usize) -> usize {
     capacity.div_ceil(64).min(64)
 }
 
-fn attention(c: &ModelConfig, capacity: usize, kv: DType, window: Option<usize>) -> Attention {
-    Attention {
-        rows: 1,
-        num_attention_heads: c.num_attention_heads,
-        num_key_value_heads: c.num_key_value_heads,
-        head_dim: c.head_dim,
-        capacity,
-        scale: (1.0 / c.query_pre_attn_scalar.sqrt()) as f32,
-        softcap: c.attn_logit_softcapping.map(|cap| cap as f32),
-        sliding_window: window,
-        kv,
-    }
-}
-
 /// The activations of a step.
+#[derive(Clone)]
 struct Scratch {
     hidden: Tensor,
     /// `hidden` times the next norm's weight, and its energy.
@@ -146,21 +133,10 @@ impl Decoder {
         let splits = splits(cache.capacity);
         // Layers differ in this: the mixes of formats that people use give only some of them larger values.
         let together = Scratch::new(device, c, splits, false)?;
-        let apart = Scratch { qkv: device.alloc("qk", &[c.q_dim() + c.kv_dim()], DType::F32)?, ..together.shared() };
+        let apart = Scratch { qkv: device.alloc("qk", &[c.q_dim() + c.kv_dim()], DType::F32)?, ..together.clone() };
 
-        for part in &self.embed_tokens.parts {
-            let embed = Embed {
-                rows: 1,
-                hidden_size: c.hidden_size,
-                vocab_start: part.first_row,
-                vocab_rows: part.rows,
-                vocab_size: c.vocab_size,
-                weight: self.embed_tokens.dtype,
-                scale: c.embedding_scale as f32,
-            };
-            r.record(embed, &[&ids, &part.tensor, &together.hidden])?;
-        }
         let s = &together;
+        self.embed(r, 1, &ids, &s.hidden)?;
         let quantize = Quantize { rows: 1, cols: c.hidden_size };
         r.record(quantize, &[&s.hidden, &self.layers[0].input_layernorm, &s.normed, &s.energy])?;
         for (i, (layer, fused)) in self.layers.iter().zip(fused).enumerate() {
@@ -193,7 +169,7 @@ impl Decoder {
         }
         let table = cache.rope(c.layer_types[i]);
         let attention = AttentionDecode {
-            attention: attention(c, cache.capacity, cache.dtype, c.window(i)),
+            attention: attention_of(c, 1, cache.capacity, cache.dtype, c.window(i)),
             splits,
             rotary_dim: c.rotary_dim,
             positions: table.len() / c.rotary_dim,
@@ -278,24 +254,6 @@ impl Decoder {
         let [out_features, in_features] = *weight.shape() else { unreachable!("a matrix") };
         let eps = normed.then_some(self.config.rms_norm_eps as f32);
         Linear { rows: 1, out_features, in_features, weight: weight.dtype(), eps }
-    }
-}
-
-impl Scratch {
-    /// The same tensors.
-    fn shared(&self) -> Scratch {
-        let Scratch { hidden, normed, energy, qkv, values, partials, attended, activated, branch } = self;
-        Scratch {
-            hidden: hidden.clone(),
-            normed: normed.clone(),
-            energy: energy.clone(),
-            qkv: qkv.clone(),
-            values: values.clone(),
-            partials: partials.clone(),
-            attended: attended.clone(),
-            activated: activated.clone(),
-            branch: branch.clone(),
-        }
     }
 }
 

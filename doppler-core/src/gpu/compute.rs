@@ -130,8 +130,9 @@ impl Gpu {
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source };
         // SAFETY: only this project's own shaders come here. Their loops end: bounds are constants, the sizes of a kernel or a
         // position below the cache's capacity, and steps are at least 1. Their divisors are sizes, which are not 0, and
-        // their indices stay inside operands whose sizes were checked when the kernel was recorded; a token id and a
-        // position, the only numbers that come from data, are compared with their limits first. Property tests run every
+        // their indices stay inside operands whose sizes were checked when the kernel was recorded. Of the numbers that come
+        // from data, a token id is compared with the vocabulary by the kernel that takes it, and a position lies in the cache
+        // and the rotary table because the pipeline reserves both before it writes it. Property tests run every
         // variant over ugly shapes between guard words.
         unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }

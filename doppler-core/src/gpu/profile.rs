@@ -11,6 +11,9 @@ use crate::Error;
 /// How often each kernel (and packed type) ran, and how long all its runs took.
 pub type KernelTimes = BTreeMap<String, (usize, Duration)>;
 
+/// What a query set holds.
+const MOST_TIMESTAMPS: usize = 4096;
+
 /// Counts since the device was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GpuCounters {
@@ -60,35 +63,16 @@ impl Gpu {
             return Ok(None);
         }
         let mut times = Vec::new();
-        // A query set holds 4096 timestamps.
-        for steps in steps.chunks(4095) {
-            let count = 1 + steps.len() as u32;
-            let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
-                label: Some("profile"),
-                ty: wgpu::QueryType::Timestamp,
-                count,
-            });
-            let bytes = u64::from(count) * 8;
-            let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-            let resolved = self.filled("timestamps", &vec![0; bytes as usize], usage);
-            let mut encoder = self.device.create_command_encoder(&Default::default());
-            {
+        for steps in steps.chunks(MOST_TIMESTAMPS - 1) {
+            let ticks = self.timestamps(1 + steps.len() as u32, |encoder, queries| {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                pass.write_timestamp(&queries, 0);
+                pass.write_timestamp(queries, 0);
                 for (i, step) in steps.iter().enumerate() {
                     step.encode(&mut pass);
-                    pass.write_timestamp(&queries, i as u32 + 1);
+                    pass.write_timestamp(queries, i as u32 + 1);
                 }
-            }
-            encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
-            let staging = self.staging(bytes);
-            encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, bytes);
-            let index = self.queue.submit([encoder.finish()]);
-            let bytes = Readback::start(staging, bytes as usize, index).wait(self)?;
-            let ticks: Vec<u64> = bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
-            let period = f64::from(self.queue.get_timestamp_period());
-            let between = |pair: &[u64]| Duration::from_nanos((pair[1].saturating_sub(pair[0]) as f64 * period) as u64);
-            times.extend(ticks.windows(2).map(between));
+            })?;
+            times.extend(ticks.windows(2).map(|pair| self.between(pair[0], pair[1])));
         }
         Ok(Some(times))
     }
@@ -100,40 +84,49 @@ impl Gpu {
             return Ok(None);
         }
         let mut times = Vec::new();
-        // A query set holds 4096 timestamps.
-        for passes in passes.chunks(2048) {
-            let count = 2 * passes.len() as u32;
-            let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
-                label: Some("profile"),
-                ty: wgpu::QueryType::Timestamp,
-                count,
-            });
-            let bytes = u64::from(count) * 8;
-            let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-            let resolved = self.filled("timestamps", &vec![0; bytes as usize], usage);
-            let mut encoder = self.device.create_command_encoder(&Default::default());
-            for (i, steps) in passes.iter().enumerate() {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: None,
-                    timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                        query_set: &queries,
-                        beginning_of_pass_write_index: Some(2 * i as u32),
-                        end_of_pass_write_index: Some(2 * i as u32 + 1),
-                    }),
-                });
-                steps.iter().for_each(|step| step.encode(&mut pass));
-            }
-            encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
-            let staging = self.staging(bytes);
-            encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, bytes);
-            let index = self.queue.submit([encoder.finish()]);
-            let bytes = Readback::start(staging, bytes as usize, index).wait(self)?;
-            let ticks: Vec<u64> = bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
-            let period = f64::from(self.queue.get_timestamp_period());
-            let between = |pair: &[u64]| Duration::from_nanos((pair[1].saturating_sub(pair[0]) as f64 * period) as u64);
-            times.extend(ticks.chunks_exact(2).map(between));
+        for passes in passes.chunks(MOST_TIMESTAMPS / 2) {
+            let ticks = self.timestamps(2 * passes.len() as u32, |encoder, queries| {
+                for (i, steps) in passes.iter().enumerate() {
+                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                        label: None,
+                        timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                            query_set: queries,
+                            beginning_of_pass_write_index: Some(2 * i as u32),
+                            end_of_pass_write_index: Some(2 * i as u32 + 1),
+                        }),
+                    });
+                    steps.iter().for_each(|step| step.encode(&mut pass));
+                }
+            })?;
+            times.extend(ticks.chunks_exact(2).map(|pair| self.between(pair[0], pair[1])));
         }
         Ok(Some(times))
+    }
+
+    /// Submits what `encode` encodes and waits for it; the `count` timestamps that it wrote, in the device's ticks.
+    fn timestamps(
+        &self,
+        count: u32,
+        encode: impl FnOnce(&mut wgpu::CommandEncoder, &wgpu::QuerySet),
+    ) -> Result<Vec<u64>, Error> {
+        let (label, ty) = (Some("profile"), wgpu::QueryType::Timestamp);
+        let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor { label, ty, count });
+        let bytes = u64::from(count) * 8;
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolved = self.filled("timestamps", &vec![0; bytes as usize], usage);
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encode(&mut encoder, &queries);
+        encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
+        let staging = self.staging(bytes);
+        encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, bytes);
+        let index = self.queue.submit([encoder.finish()]);
+        let bytes = Readback::start(staging, bytes as usize, index).wait(self)?;
+        Ok(bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect())
+    }
+
+    /// Subtracted as ticks: since its zero there may be more of them than an f64 tells apart.
+    fn between(&self, from: u64, to: u64) -> Duration {
+        Duration::from_nanos((to.saturating_sub(from) as f64 * f64::from(self.queue.get_timestamp_period())) as u64)
     }
 
     /// The same by the clock on the wall, each list in a submission that is waited for.
