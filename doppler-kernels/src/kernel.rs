@@ -111,7 +111,7 @@ impl Operand {
     /// Bytes of another number than [`Operand::bytes`].
     pub(crate) fn numbers(&self, bytes: &[u8]) -> Result<Vec<f32>, doppler_rdrr::Error> {
         let mut values = vec![0.0; self.len()];
-        if self.dtype != DType::A8 || self.shape.len() < 2 {
+        if !matches!(self.dtype, DType::A8 | DType::C8) || self.shape.len() < 2 {
             return dequantize(self.dtype, bytes, &mut values).map(|()| values);
         }
         let cols = self.cols();
@@ -157,6 +157,7 @@ pub(crate) fn host_by_reference(kernel: &dyn Kernel, reads: &[&[u8]], writes: &m
     for ((operand, values), bytes) in outputs.zip(writes) {
         let stored = match operand.dtype {
             DType::A8 => crate::quantize::rows(&values, operand.cols()),
+            DType::C8 => crate::quantize::cache_rows(&values, operand.cols()),
             DType::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
             DType::U32 => values.iter().flat_map(|&v| (v as u32).to_le_bytes()).collect(),
             _ => bytemuck::cast_slice(&values).to_vec(),

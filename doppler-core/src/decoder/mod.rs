@@ -214,7 +214,13 @@ impl Decoder {
             let q = self.project(r, &layer.q_proj, rows, c.num_attention_heads, rope, start, x, &s.q)?;
             let k = self.project(r, &layer.k_proj, rows, c.num_key_value_heads, rope, start, x, &s.k)?;
             let v = self.project(r, &layer.v_proj, rows, c.num_key_value_heads, None, start, x, &s.v)?;
-            let kv_write = || KvWrite { rows, kv_dim: c.kv_dim(), capacity: cache.capacity, dtype: cache.dtype };
+            let kv_write = || KvWrite {
+                rows,
+                num_key_value_heads: c.num_key_value_heads,
+                head_dim: c.head_dim,
+                capacity: cache.capacity,
+                dtype: cache.dtype,
+            };
             r.record(kv_write(), &[k, start, keys])?;
             r.record(kv_write(), &[v, start, values])?;
             self.attention(
