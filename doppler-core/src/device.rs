@@ -375,9 +375,9 @@ impl Device {
         }
     }
 
-    /// Copies the first `elements` of one tensor to another of the same type.
+    /// Copies the first `elements`, whole rows, of one tensor to another of the same type.
     pub(crate) fn copy(&self, from: &Tensor, to: &Tensor, elements: usize) -> Result<(), Error> {
-        let bytes = from.dtype().tensor_bytes(&[elements]).expect("only unpacked tensors are copied");
+        let bytes = from.dtype().tensor_bytes(&[elements]).expect("whole rows are copied");
         match (&self.0.executor, from.storage(), to.storage()) {
             (_, _, _) if bytes == 0 => {}
             (Executor::Gpu(gpu), Storage::Gpu(from), Storage::Gpu(to)) => gpu.copy(from, to, bytes as u64),

@@ -175,7 +175,7 @@ fn rest(d: &Decoder, rows: usize) -> Vec<Bench> {
     let touched = |f32s: usize, f16s: usize| Work::Bytes((4 * f32s + 2 * f16s) as u64);
     let queries = rows * heads * HEAD_DIM;
     let rope = Rope { rows, num_heads: heads, head_dim: HEAD_DIM, rotary_dim: HEAD_DIM, positions: capacity };
-    let kv_write = KvWrite { rows, kv_dim, capacity, dtype: DType::F16 };
+    let kv_write = KvWrite { rows, num_key_value_heads: kv_heads, head_dim: HEAD_DIM, capacity, dtype: DType::F16 };
     let mut benches = vec![
         Bench::stream(label("norm"), RmsNorm { rows, cols: d.hidden_size, eps: 1e-5 }),
         Bench::stream(label("residual"), Add::sum(rows * d.hidden_size)),
