@@ -219,6 +219,33 @@ fn gpu_memory_stays_within_the_plan() {
     assert!(device.peak_gpu_bytes() <= planned, "{} of {planned}: {plan}", device.peak_gpu_bytes());
 }
 
+/// However little a submission may do, a prompt gives the same logits; it only takes more of them, in smaller chunks.
+#[test]
+#[cfg(feature = "gpu-tests")]
+fn a_prompt_goes_in_submissions_of_bounded_work() {
+    let (_folder, path) = model();
+    let prompt: Vec<u32> = (0..40).map(|i| 4 + i * 7 % 290).collect();
+    let run = |submission_work| {
+        let choice = DeviceChoice::Named(block_on(Device::adapters()).remove(0).name);
+        let options = DeviceOptions { choice, submission_work: Some(submission_work), ..DeviceOptions::default() };
+        let device = block_on(Device::open(&options)).unwrap();
+        let builder = DecoderPipeline::builder(&device, &path).max_seq_len(48);
+        let mut pipeline = block_on(builder.build()).unwrap();
+        let before = device.counters();
+        let logits = block_on(pipeline.forward(&prompt, prompt.len())).unwrap();
+        let after = device.counters();
+        (logits, after.submissions - before.submissions, after.dispatches - before.dispatches)
+    };
+    let (whole, submissions, dispatches) = run(u64::MAX);
+    assert_eq!(submissions, 1);
+    let (cut, more_submissions, more_dispatches) = run(1);
+    // Chunks of 16, 16 and 8 rows; a product or an attention is a submission.
+    assert!(more_dispatches > 2 * dispatches, "{dispatches} {more_dispatches}");
+    assert!(more_submissions > 20 && more_submissions < more_dispatches, "{more_submissions} of {more_dispatches}");
+    let off = whole.values.iter().zip(&cut.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off < CLOSE, "{off}");
+}
+
 #[test]
 fn greedy_goes_on_after_rewinds_and_cancelled_calls() {
     let (_folder, path) = model();

@@ -23,6 +23,12 @@ pub trait Kernel: Debug + Send + Sync {
     /// Number of workgroups in each dimension.
     fn workgroups(&self, variant: &Variant) -> [u32; 3];
 
+    /// Multiply-adds of one run, roughly, in a context of `positions`: what bounds how much is submitted at once. 0 for
+    /// kernels that do a few operations an element, which are never the longer part of a prompt.
+    fn multiply_adds(&self, _positions: usize) -> u64 {
+        0
+    }
+
     /// The definition: plain loops with f64 accumulation. `inputs` are the operands with [`Access::Read`] or
     /// [`Access::ReadWrite`] in operand order, as numbers (packed weights dequantized, u32 as f32); the result has one
     /// entry for each operand with [`Access::Write`] or [`Access::ReadWrite`], in operand order.

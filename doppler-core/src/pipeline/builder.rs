@@ -38,7 +38,8 @@ impl PipelineBuilder {
         self
     }
 
-    /// Prompt tokens in one submission; 512.
+    /// Prompt tokens in one forward pass; 512. Fewer on a GPU where a step of so many would be more than
+    /// [`DeviceOptions::submission_work`](crate::DeviceOptions::submission_work).
     #[must_use]
     pub fn prefill_chunk(mut self, tokens: usize) -> Self {
         self.prefill_chunk = tokens.max(1);

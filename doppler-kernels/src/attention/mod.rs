@@ -161,6 +161,12 @@ impl Kernel for Attention {
         [self.num_attention_heads as u32, self.rows.div_ceil(rows) as u32, 1]
     }
 
+    fn multiply_adds(&self, positions: usize) -> u64 {
+        // Each row with the keys and with the values that some row of a tile sees.
+        let seen = self.sliding_window.map_or(positions, |window| positions.min(window + self.rows));
+        2 * (self.rows * self.num_attention_heads * self.head_dim) as u64 * seen as u64
+    }
+
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
         vec![reference::attention(self, inputs)]
     }

@@ -171,6 +171,10 @@ impl Kernel for AttentionDecode {
         [self.attention.num_key_value_heads as u32, self.splits as u32, 1]
     }
 
+    fn multiply_adds(&self, positions: usize) -> u64 {
+        self.attention.multiply_adds(positions)
+    }
+
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
         reference::attention_decode(self, inputs)
     }

@@ -69,6 +69,11 @@ impl Kernel for AttentionHalf {
         }
     }
 
+    fn multiply_adds(&self, positions: usize) -> u64 {
+        // Twice with the keys.
+        self.0.multiply_adds(positions) / 2 * 3
+    }
+
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
         self.0.reference(inputs)
     }
