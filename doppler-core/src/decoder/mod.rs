@@ -14,6 +14,7 @@ use crate::kv_cache::KvCache;
 use crate::weights::{Half, Input, Matrix, load_vector, on_matrix_units};
 use crate::{Device, Error, Recorder, Recording, Tensor};
 use step::FusedLayer;
+pub(crate) use step::splits;
 
 /// All weights of a model on a device.
 #[derive(Debug)]
@@ -197,7 +198,7 @@ impl Decoder {
         let r = &mut recorder;
         let s = Scratch::new(device, c, rows)?;
         let matrix_units = on_matrix_units(device, rows);
-        let splits = step::splits(cache.capacity);
+        let splits = splits(cache.capacity, c.num_attention_heads);
         let partials = if device.gpu().is_some() && rows == 1 && splits > 1 {
             let shape = [rows, c.num_attention_heads, splits, c.head_dim + 2];
             Some(device.alloc("attention_partials", &shape, DType::F32)?)

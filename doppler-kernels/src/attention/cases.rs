@@ -140,10 +140,11 @@ fn reduce_case(
 
 /// One piece, many, empty ones.
 pub fn reduce_edge_cases() -> Vec<Case> {
-    let shapes = [(1, 1, 2, 1), (1, 9, 64, 8), (2, 3, 10, 5), (1, 2, 256, 32), (1, 1, 320, 3)];
+    let shapes =
+        [(1, 1, 2, 1), (1, 9, 64, 8), (2, 3, 10, 5), (1, 2, 256, 32), (1, 1, 320, 3), (2, 3, 10, 65), (1, 2, 64, 256)];
     let plain =
         shapes.iter().map(|&(rows, heads, dim, splits)| reduce_case("edge", rows, heads, dim, splits, DType::F32, 1));
-    let shapes = [(1, 9, 64, 8), (3, 4, 32, 3), (1, 2, 256, 1), (2, 2, 96, 37)];
+    let shapes = [(1, 9, 64, 8), (3, 4, 32, 3), (1, 2, 256, 1), (2, 2, 96, 37), (3, 2, 32, 65), (1, 9, 64, 256)];
     let a8 =
         shapes.iter().map(|&(rows, heads, dim, splits)| reduce_case("int8", rows, heads, dim, splits, DType::A8, 2));
     plain.chain(a8).collect()
@@ -234,9 +235,9 @@ mod strategies {
             .boxed()
     }
 
-    /// Random shapes and values.
+    /// Random shapes and values, few pieces and many.
     pub fn reduce_strategy() -> BoxedStrategy<Case> {
-        (1usize..4, 1usize..5, 1usize..90, 1usize..12, any::<bool>(), any::<u32>())
+        (1usize..4, 1usize..5, 1usize..90, prop_oneof![3 => 1usize..12, 1 => 60usize..140], any::<bool>(), any::<u32>())
             .prop_map(|(rows, heads, dim, splits, a8, seed)| {
                 let (dim, y) = if a8 { (dim.next_multiple_of(64), DType::A8) } else { (dim, DType::F32) };
                 reduce_case("random", rows, heads, dim, splits, y, u64::from(seed))

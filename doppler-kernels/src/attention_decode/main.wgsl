@@ -52,6 +52,10 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     load_values(thread, kv_head, begin, end);
     load_new_value(thread, kv_head);
     load_heads(thread, kv_head);
+    var new_value_quads: array<Quad, PER>;
+    for (var i = 0u; i < PER; i++) {
+        new_value_quads[i] = new_value_quad((thread % ITEMS + i * WG) % QUADS);
+    }
     if begin <= position && position < end {
         write_cache(thread, kv_head, position);
     }
@@ -112,7 +116,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
                         if t < count {
                             var value = values_ahead[i * VALUES + j];
                             if at + t == position {
-                                value = new_value_quad(item % QUADS);
+                                value = new_value_quads[i];
                             }
                             let weight = exp(scores[h * TILE + t] - new_largest);
                             total += weight;
