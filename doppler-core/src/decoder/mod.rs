@@ -1,12 +1,13 @@
 //! The decoder: norm, qkv, rope, attention, o, residual, norm, mlp, residual. Knows numbers, no model families.
 
 mod step;
+mod work;
 
 use std::sync::Arc;
 
 use doppler_kernels::{
-    Add, ArgMax, Attention, AttentionHalf, AttentionReduce, AttentionSplit, Embed, GatedActivation, Kernel, KvWrite,
-    RmsNorm, Rope, SoftCap,
+    Add, ArgMax, Attention, AttentionHalf, AttentionReduce, AttentionSplit, Embed, GatedActivation, KvWrite, RmsNorm,
+    Rope, SoftCap,
 };
 use doppler_rdrr::{DType, Model, ModelConfig};
 
@@ -412,17 +413,6 @@ impl Decoder {
         };
         r.record(AttentionSplit { attention, splits }, &[q, keys, values, start, partials])?;
         r.record(reduce, &[partials, y])
-    }
-
-    /// Multiply-adds, roughly, of the largest dispatch of a forward pass whose rows end at `positions`.
-    pub fn largest_dispatch(&self, rows: usize, positions: usize, logit_rows: usize) -> u64 {
-        let c = &self.config;
-        // A window in every layer, or none that bounds all of them.
-        let window = (0..c.num_hidden_layers).map(|i| c.window(i)).max_by_key(|window| window.unwrap_or(usize::MAX));
-        let attention = AttentionHalf(attention_of(c, rows, positions, DType::F16, window.flatten()));
-        let product = |rows: usize, cols: usize| (rows * c.hidden_size) as u64 * cols as u64;
-        let widest = c.intermediate_size.max(c.q_dim());
-        attention.multiply_adds(positions).max(product(rows, widest)).max(product(logit_rows, c.vocab_size))
     }
 
     fn rms_norm(&self, rows: usize) -> RmsNorm {

@@ -74,7 +74,7 @@ mod tests {
     fn pieces_by_hand() {
         let of = |work: &[u64], most| pieces(work.iter().copied(), most);
         assert!(of(&[], 5).is_empty());
-        assert_eq!(of(&[0, 0, 0], 5), [0..3]);
+        assert_eq!(of(&[0, 0, 1, 5], 5), [0..3, 3..4]);
         assert_eq!(of(&[2, 3, 1, 4], 5), [0..2, 2..4]);
         // What is small goes with what is before it, and a large step is alone.
         assert_eq!(of(&[0, 9, 0, 0, 9, 1], 5), [0..1, 1..4, 4..5, 5..6]);
