@@ -249,7 +249,9 @@ pub fn random_weights(dtype: DType, len: usize, seed: u64) -> Vec<u8> {
                 float(i, &mut block[2..4], 0.008);
             }
             DType::Q6_K => float(i, &mut block[208..210], 0.0002),
-            DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 | DType::C8 => {}
+            // Which words are scales depends on the size of heads: each is a small positive f32, or four quants.
+            DType::C8 => block.chunks_exact_mut(4).for_each(|word| word[3] = 0x3c),
+            DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 => {}
         }
     }
     bytes
