@@ -2,8 +2,8 @@
 
 use crate::{DType, Error};
 
-/// Reads the `out.len()` elements of `bytes` (whole blocks of `dtype`; of [`DType::A8`] and [`DType::C8`] one whole row) as f32, exactly as
-/// the format defines them.
+/// Reads the `out.len()` elements of `bytes` (whole blocks of `dtype`; of [`DType::A8`] and [`DType::C8`] one whole row) as
+/// f32, exactly as the format defines them.
 ///
 /// # Errors
 /// [`Error::BlockSize`] when `bytes` is not exactly that many blocks.
