@@ -1,9 +1,7 @@
 //! The definition, from the definitions of the kernels that it stands for.
 
-use doppler_rdrr::DType;
-
 use super::AttentionDecode;
-use crate::{AttentionSplit, Kernel, RmsNorm, Rope};
+use crate::{AttentionSplit, Kernel, RmsNorm, Rope, kv_write};
 
 pub fn attention_decode(d: &AttentionDecode, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
     let a = &d.attention;
@@ -32,10 +30,8 @@ pub fn attention_decode(d: &AttentionDecode, inputs: &[&[f32]]) -> Vec<Vec<f32>>
     let position = start[0] as usize;
     let written = |cache: &[f32], row: &[f32]| {
         let mut cache = cache.to_vec();
-        for (slot, x) in cache[position * kv_dim..][..kv_dim].iter_mut().zip(row) {
-            // As the attention will read it.
-            *slot = if a.kv == DType::F16 { half::f16::from_f32(*x).to_f32() } else { *x };
-        }
+        // As the attention will read it.
+        cache[position * kv_dim..][..kv_dim].copy_from_slice(&kv_write::stored(a.kv, row));
         cache
     };
     let (keys, values) = (written(keys, &k), written(values, v));
