@@ -42,20 +42,43 @@ fn load_queries(thread: u32, first_row: u32, head: u32) {
     }
 }
 
+// Keys and values of a tile on their way, in registers.
+const PER: u32 = BK * QUADS / WG;
+var<private> keys: array<vec4<f16>, PER>;
+var<private> values: array<vec4<f16>, PER>;
+
+// Where the i-th four of an invocation is in a tile.
+fn place(thread: u32, i: u32) -> u32 {
+    let four = thread + i * WG;
+    return four / QUADS * PITCH + four % QUADS;
+}
+
+// Beyond the end the last position stands in: its scores are not used.
+fn cached_head(thread: u32, i: u32, at: u32, end: u32, kv_head: u32) -> u32 {
+    return min(at + (thread + i * WG) / QUADS, end - 1u) * params.num_key_value_heads + kv_head;
+}
+
 fn load_keys(thread: u32, at: u32, end: u32, kv_head: u32) {
-    for (var i = thread; i < BK * QUADS; i += WG) {
-        // Beyond the end the last position stands in: its scores are not used.
-        let position = min(at + i / QUADS, end - 1u);
-        kv_tile[i / QUADS * PITCH + i % QUADS] =
-            key_quad(position * params.num_key_value_heads + kv_head, i % QUADS);
+    for (var i = 0u; i < PER; i++) {
+        keys[i] = key_quad(cached_head(thread, i, at, end, kv_head), (thread + i * WG) % QUADS);
     }
 }
 
 fn load_values(thread: u32, at: u32, end: u32, kv_head: u32) {
-    for (var i = thread; i < BK * QUADS; i += WG) {
-        let position = min(at + i / QUADS, end - 1u);
-        kv_tile[i / QUADS * PITCH + i % QUADS] =
-            value_quad(position * params.num_key_value_heads + kv_head, i % QUADS);
+    for (var i = 0u; i < PER; i++) {
+        values[i] = value_quad(cached_head(thread, i, at, end, kv_head), (thread + i * WG) % QUADS);
+    }
+}
+
+fn store_keys(thread: u32) {
+    for (var i = 0u; i < PER; i++) {
+        kv_tile[place(thread, i)] = keys[i];
+    }
+}
+
+fn store_values(thread: u32) {
+    for (var i = 0u; i < PER; i++) {
+        kv_tile[place(thread, i)] = values[i];
     }
 }
 
@@ -72,6 +95,26 @@ fn find_scores(subgroup: u32) {
     }
     coopStoreT(left, &s_tile[subgroup * 16u * BK], BK);
     coopStoreT(right, &s_tile[subgroup * 16u * BK + 16u], BK);
+}
+
+// Adds the 16 positions from `t` on to the d-th 16 columns of the results.
+fn add_values(sums: coop_mat16x16<f32, C>, weights: coop_mat16x16<f16, A>, t: u32, d: u32) -> coop_mat16x16<f32, C> {
+    let b = coopLoadT<coop_mat16x16<f16, B>>(&kv_tile[t * PITCH + d * 4u], PITCH);
+    return coopMultiplyAdd(weights, b, sums);
+}
+
+// Writes the d-th 16 columns of a subgroup's rows. Contains barriers: call in uniform control flow.
+fn write_sums(sums: coop_mat16x16<f32, C>, thread: u32, out_row: u32, head: u32, d: u32, total: f32) {
+    workgroupBarrier();
+    coopStoreT(sums, &s_tile[thread / 32u * 256u], 16u);
+    workgroupBarrier();
+    if out_row < params.rows {
+        for (var i = 0u; i < 8u; i++) {
+            let col = 8u * (thread % 2u) + i;
+            let value = s_tile[thread / 32u * 256u + thread % 32u / 2u * 16u + col] / total;
+            y[(out_row * params.num_attention_heads + head) * HEAD_DIM + d * 16u + col] = value;
+        }
+    }
 }
 
 // A score as softmax takes it.
@@ -100,11 +143,13 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let begin = select(0u, least + 1u - params.window, params.window != 0u && least >= params.window) / BK * BK;
 
     load_queries(thread, first_row, head);
+    load_keys(thread, begin, end, kv_head);
     var largest = UNSEEN;
     for (var at = begin; at < end; at += BK) {
         workgroupBarrier();
-        load_keys(thread, at, end, kv_head);
+        store_keys(thread);
         workgroupBarrier();
+        load_keys(thread, select(begin, at + BK, at + BK < end), end, kv_head);
         find_scores(subgroup);
         workgroupBarrier();
         for (var t = side; t < BK; t += 2u) {
@@ -114,17 +159,32 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     largest = max(largest, subgroupShuffleXor(largest, 1u));
 
     var total = 0.0;
-    var sums: array<coop_mat16x16<f32, C>, BLOCKS>;
-    for (var d = 0u; d < BLOCKS; d++) {
-        sums[d] = coop_mat16x16<f32, C>();
-    }
+    // An array of matrices would be kept in memory; those beyond the head's size are never touched.
+    var sums_0 = coop_mat16x16<f32, C>();
+    var sums_1 = coop_mat16x16<f32, C>();
+    var sums_2 = coop_mat16x16<f32, C>();
+    var sums_3 = coop_mat16x16<f32, C>();
+    var sums_4 = coop_mat16x16<f32, C>();
+    var sums_5 = coop_mat16x16<f32, C>();
+    var sums_6 = coop_mat16x16<f32, C>();
+    var sums_7 = coop_mat16x16<f32, C>();
+    var sums_8 = coop_mat16x16<f32, C>();
+    var sums_9 = coop_mat16x16<f32, C>();
+    var sums_10 = coop_mat16x16<f32, C>();
+    var sums_11 = coop_mat16x16<f32, C>();
+    var sums_12 = coop_mat16x16<f32, C>();
+    var sums_13 = coop_mat16x16<f32, C>();
+    var sums_14 = coop_mat16x16<f32, C>();
+    var sums_15 = coop_mat16x16<f32, C>();
     for (var at = begin; at < end; at += BK) {
         workgroupBarrier();
-        load_keys(thread, at, end, kv_head);
-        workgroupBarrier();
-        find_scores(subgroup);
+        store_keys(thread);
         workgroupBarrier();
         load_values(thread, at, end, kv_head);
+        load_keys(thread, at + BK, end, kv_head);
+        find_scores(subgroup);
+        workgroupBarrier();
+        store_values(thread);
         for (var t = 4u * side; t < BK; t += 8u) {
             var weights: vec4<f16>;
             for (var j = 0u; j < 4u; j++) {
@@ -136,25 +196,41 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         }
         workgroupBarrier();
         for (var t = 0u; t < BK; t += 16u) {
-            let a = coopLoadT<coop_mat16x16<f16, A>>(&p_tile[subgroup * 16u * P_PITCH + t / 4u], P_PITCH);
-            for (var d = 0u; d < BLOCKS; d++) {
-                let b = coopLoadT<coop_mat16x16<f16, B>>(&kv_tile[t * PITCH + d * 4u], PITCH);
-                sums[d] = coopMultiplyAdd(a, b, sums[d]);
-            }
+            let weights = coopLoadT<coop_mat16x16<f16, A>>(&p_tile[subgroup * 16u * P_PITCH + t / 4u], P_PITCH);
+            sums_0 = add_values(sums_0, weights, t, 0u);
+            if BLOCKS > 1u { sums_1 = add_values(sums_1, weights, t, 1u); }
+            if BLOCKS > 2u { sums_2 = add_values(sums_2, weights, t, 2u); }
+            if BLOCKS > 3u { sums_3 = add_values(sums_3, weights, t, 3u); }
+            if BLOCKS > 4u { sums_4 = add_values(sums_4, weights, t, 4u); }
+            if BLOCKS > 5u { sums_5 = add_values(sums_5, weights, t, 5u); }
+            if BLOCKS > 6u { sums_6 = add_values(sums_6, weights, t, 6u); }
+            if BLOCKS > 7u { sums_7 = add_values(sums_7, weights, t, 7u); }
+            if BLOCKS > 8u { sums_8 = add_values(sums_8, weights, t, 8u); }
+            if BLOCKS > 9u { sums_9 = add_values(sums_9, weights, t, 9u); }
+            if BLOCKS > 10u { sums_10 = add_values(sums_10, weights, t, 10u); }
+            if BLOCKS > 11u { sums_11 = add_values(sums_11, weights, t, 11u); }
+            if BLOCKS > 12u { sums_12 = add_values(sums_12, weights, t, 12u); }
+            if BLOCKS > 13u { sums_13 = add_values(sums_13, weights, t, 13u); }
+            if BLOCKS > 14u { sums_14 = add_values(sums_14, weights, t, 14u); }
+            if BLOCKS > 15u { sums_15 = add_values(sums_15, weights, t, 15u); }
         }
     }
     total += subgroupShuffleXor(total, 1u);
     let out_row = first_row + row;
-    for (var d = 0u; d < BLOCKS; d++) {
-        workgroupBarrier();
-        coopStoreT(sums[d], &s_tile[subgroup * 256u], 16u);
-        workgroupBarrier();
-        if out_row < params.rows {
-            for (var i = 0u; i < 8u; i++) {
-                let col = 8u * side + i;
-                let value = s_tile[row * 16u + col] / total;
-                y[(out_row * params.num_attention_heads + head) * HEAD_DIM + d * 16u + col] = value;
-            }
-        }
-    }
+    write_sums(sums_0, thread, out_row, head, 0u, total);
+    if BLOCKS > 1u { write_sums(sums_1, thread, out_row, head, 1u, total); }
+    if BLOCKS > 2u { write_sums(sums_2, thread, out_row, head, 2u, total); }
+    if BLOCKS > 3u { write_sums(sums_3, thread, out_row, head, 3u, total); }
+    if BLOCKS > 4u { write_sums(sums_4, thread, out_row, head, 4u, total); }
+    if BLOCKS > 5u { write_sums(sums_5, thread, out_row, head, 5u, total); }
+    if BLOCKS > 6u { write_sums(sums_6, thread, out_row, head, 6u, total); }
+    if BLOCKS > 7u { write_sums(sums_7, thread, out_row, head, 7u, total); }
+    if BLOCKS > 8u { write_sums(sums_8, thread, out_row, head, 8u, total); }
+    if BLOCKS > 9u { write_sums(sums_9, thread, out_row, head, 9u, total); }
+    if BLOCKS > 10u { write_sums(sums_10, thread, out_row, head, 10u, total); }
+    if BLOCKS > 11u { write_sums(sums_11, thread, out_row, head, 11u, total); }
+    if BLOCKS > 12u { write_sums(sums_12, thread, out_row, head, 12u, total); }
+    if BLOCKS > 13u { write_sums(sums_13, thread, out_row, head, 13u, total); }
+    if BLOCKS > 14u { write_sums(sums_14, thread, out_row, head, 14u, total); }
+    if BLOCKS > 15u { write_sums(sums_15, thread, out_row, head, 15u, total); }
 }

@@ -26,9 +26,19 @@ impl AttentionHalf {
         matches!(kv, DType::F16 | DType::C8) && head_dim.is_multiple_of(16) && head_dim <= 256
     }
 
-    /// Rows of a workgroup: as many as its memory holds.
-    fn bq(&self) -> usize {
-        if self.0.head_dim <= 128 { 64 } else { 32 }
+    /// With `bq` rows a workgroup.
+    fn coop(&self, name: &'static str, bq: u32) -> Variant {
+        let head_dim = self.0.head_dim as u32;
+        let needs = Tier {
+            cooperative_matrix: true,
+            f16: true,
+            subgroup_size: 32,
+            workgroup_bytes: (bq + 32) * (head_dim + 8) * 2 + bq * (80 + 128),
+            ..Tier::SUBGROUP
+        };
+        let kv = if self.0.kv == DType::C8 { include_str!("kv_c8.wgsl") } else { include_str!("kv_f16.wgsl") };
+        let files = vec![kv, include_str!("attention_half.wgsl")];
+        Variant { name, needs, consts: vec![("BQ", bq), ("HEAD_DIM", head_dim)], files }
     }
 }
 
@@ -38,18 +48,11 @@ impl Kernel for AttentionHalf {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        let (bq, head_dim) = (self.bq() as u32, self.0.head_dim as u32);
-        let needs = Tier {
-            cooperative_matrix: true,
-            f16: true,
-            subgroup_size: 32,
-            workgroup_bytes: (bq + 32) * (head_dim + 8) * 2 + bq * (80 + 128),
-            ..Tier::SUBGROUP
-        };
-        let consts = vec![("BQ", bq), ("HEAD_DIM", head_dim)];
-        let kv = if self.0.kv == DType::C8 { include_str!("kv_c8.wgsl") } else { include_str!("kv_f16.wgsl") };
-        let files = vec![kv, include_str!("attention_half.wgsl")];
-        let mut variants = vec![Variant { name: "coop", needs, consts, files }];
+        // Many rows a workgroup read keys and values less often; few fill a device when there are few.
+        let mut variants = vec![self.coop("coop_64", 64), self.coop("coop_32", 32)];
+        if self.0.rows.div_ceil(64) * self.0.num_attention_heads < 128 {
+            variants.reverse();
+        }
         variants.extend(self.0.variants());
         variants
     }
@@ -63,10 +66,11 @@ impl Kernel for AttentionHalf {
     }
 
     fn workgroups(&self, variant: &Variant) -> [u32; 3] {
-        match variant.name {
-            "coop" => [self.0.num_attention_heads as u32, self.0.rows.div_ceil(self.bq()) as u32, 1],
-            _ => self.0.workgroups(variant),
+        if variant.needs.cooperative_matrix {
+            let Attention { rows, num_attention_heads, .. } = self.0;
+            return [num_attention_heads as u32, (rows as u32).div_ceil(variant.constant("BQ")), 1];
         }
+        self.0.workgroups(variant)
     }
 
     fn multiply_adds(&self, positions: usize) -> u64 {
