@@ -180,7 +180,7 @@ fn by_sorting(logits: &[f32], seed: u64, k: usize, p: f32, floor: f32, t: f32, p
         sum += mass(i);
         sum > target
     });
-    *chosen.unwrap() as u32
+    *chosen.expect("the best has a weight") as u32
 }
 
 proptest! {
