@@ -226,19 +226,21 @@ impl Device {
         self.gpu().map(Gpu::counters).unwrap_or_default()
     }
 
-    /// Runs a recording once, step by step: how often each kernel (and packed type) runs and how long all of them take.
+    /// Runs recordings once, step by step: how often each kernel (and packed type) runs and how long all of them take.
     /// `None` where the device has no timestamps.
     ///
     /// # Errors
     /// What the device reports.
-    pub fn profile(&self, recording: &Recording) -> Result<Option<KernelTimes>, Error> {
+    pub fn profile(&self, recordings: &[&Recording]) -> Result<Option<KernelTimes>, Error> {
         let Some(gpu) = self.gpu() else { return Ok(None) };
-        let Some(times) = gpu.profile(&recording.gpu)? else { return Ok(None) };
         let mut kernels: KernelTimes = BTreeMap::new();
-        for (step, time) in recording.steps.iter().zip(times) {
-            let (count, total) = kernels.entry(kernel_key(&*step.kernel)).or_default();
-            *count += 1;
-            *total += time;
+        for recording in recordings {
+            let Some(times) = gpu.profile(&recording.gpu)? else { return Ok(None) };
+            for (step, time) in recording.steps.iter().zip(times) {
+                let (count, total) = kernels.entry(kernel_key(&*step.kernel)).or_default();
+                *count += 1;
+                *total += time;
+            }
         }
         Ok(Some(kernels))
     }
@@ -415,20 +417,21 @@ impl Device {
         Ok(Recording { steps, gpu, host: levels })
     }
 
-    /// Runs a recording and starts to read the first elements of `read`. Does not wait for a GPU.
+    /// Runs recordings one after the other and starts to read the first elements of `read`. Does not wait for a GPU.
     pub(crate) fn submit(
         &self,
-        recording: &Recording,
+        recordings: &[&Recording],
         read: Option<(&Tensor, usize)>,
     ) -> Result<Option<Pending>, Error> {
         let sized = read.map(|(tensor, elements)| (tensor, elements * tensor.dtype().block_bytes()));
         match &self.0.executor {
             Executor::Gpu(gpu) => {
-                let readback = gpu.submit(&recording.gpu, sized.map(|(tensor, bytes)| (tensor, bytes as u64)))?;
+                let steps = recordings.iter().flat_map(|recording| &recording.gpu);
+                let readback = gpu.submit(steps, sized.map(|(tensor, bytes)| (tensor, bytes as u64)))?;
                 return Ok(readback.map(|readback| Pending::Gpu(readback, self.clone())));
             }
-            Executor::Host(host) => host.run(&recording.steps, &recording.host)?,
-            Executor::Oracle => recording.steps.iter().try_for_each(oracle::run)?,
+            Executor::Host(host) => recordings.iter().try_for_each(|r| host.run(&r.steps, &r.host))?,
+            Executor::Oracle => recordings.iter().flat_map(|r| &r.steps).try_for_each(oracle::run)?,
         }
         sized.map(|(tensor, bytes)| Ok(Pending::Ready(self.peek(tensor, bytes)?))).transpose()
     }

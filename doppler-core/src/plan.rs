@@ -3,7 +3,7 @@
 use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::Error;
-use crate::decoder::scratch_bytes;
+use crate::decoder::{NextToken, scratch_bytes};
 use crate::gpu::MOST_QUEUED_BYTES;
 use crate::kv_cache::KvCache;
 
@@ -33,8 +33,9 @@ impl MemoryPlan {
         let (row, logits) = (scratch_bytes(config, 1, 0), scratch_bytes(config, 0, 1));
         let mut scratch = row.saturating_mul(chunk as u64 + 1).saturating_add(2 * logits);
         if gpu {
-            // Attention in pieces, and what the pool rounds up.
+            // Attention in pieces, the choice of a token, and what the pool rounds up.
             scratch = scratch.saturating_add(partials_bytes(config, max_seq_len));
+            scratch = scratch.saturating_add(NextToken::bytes(config.vocab_size));
             scratch = scratch.saturating_add(scratch / 8);
         }
         MemoryPlan {

@@ -7,8 +7,7 @@
 //! more, and one more where the values have another format than queries and keys.
 
 use doppler_kernels::{
-    ArgMaxReduce, ArgMaxSplit, AttentionDecode, AttentionReduce, Linear, LinearGated, LinearResidual, NormResidual,
-    Quantize, SoftCap, linear,
+    AttentionDecode, AttentionReduce, Linear, LinearGated, LinearResidual, NormResidual, Quantize, SoftCap, linear,
 };
 use doppler_rdrr::{DType, Model, ModelConfig};
 
@@ -16,9 +15,6 @@ use super::{Decoder, Forward, Inputs, Layer, attention_of};
 use crate::kv_cache::KvCache;
 use crate::weights::read_vector;
 use crate::{Device, Error, Recorder, Tensor};
-
-/// Pieces of the vocabulary that are searched for the likeliest token.
-const ARGMAX_SPLITS: usize = 64;
 
 /// What a fused layer takes besides a [`Layer`]: matrices one behind the other.
 #[derive(Debug)]
@@ -127,7 +123,7 @@ impl Decoder {
         inputs: Inputs<'_>,
     ) -> Result<Forward, Error> {
         let c = &self.config;
-        let Inputs { cache, ids, start, next, .. } = inputs;
+        let Inputs { cache, ids, start, .. } = inputs;
         let mut recorder = Recorder::new();
         let r = &mut recorder;
         let splits = splits(cache.capacity);
@@ -147,7 +143,7 @@ impl Decoder {
             let next_norm = self.layers.get(i + 1).map_or(&self.norm, |next| &next.input_layernorm);
             self.join_step(r, &fused.down_proj, &s.activated, layer.post_mlp_norm.as_ref(), next_norm, s)?;
         }
-        let logits = self.head_step(device, r, lm_head, s, next)?;
+        let logits = self.head_step(device, r, lm_head, s)?;
         Ok(Forward { recording: device.compile(recorder)?, ids, logits: Some(logits) })
     }
 
@@ -227,14 +223,7 @@ impl Decoder {
         r.record(join, &[&s.branch, norm, next_norm, &s.hidden, &s.normed, &s.energy])
     }
 
-    fn head_step(
-        &self,
-        device: &Device,
-        r: &mut Recorder,
-        lm_head: &Tensor,
-        s: &Scratch,
-        next: &Tensor,
-    ) -> Result<Tensor, Error> {
+    fn head_step(&self, device: &Device, r: &mut Recorder, lm_head: &Tensor, s: &Scratch) -> Result<Tensor, Error> {
         let c = &self.config;
         let mut logits = device.alloc("logits", &[1, c.vocab_size], DType::F32)?;
         r.record(self.linear(lm_head, true), &[&s.normed, lm_head, &logits, &s.energy])?;
@@ -243,10 +232,6 @@ impl Decoder {
             r.record(SoftCap { len: c.vocab_size, cap: cap as f32 }, &[&logits, &capped])?;
             logits = capped;
         }
-        let values = device.alloc("best_values", &[ARGMAX_SPLITS], DType::F32)?;
-        let ids = device.alloc("best_ids", &[ARGMAX_SPLITS], DType::U32)?;
-        r.record(ArgMaxSplit { cols: c.vocab_size, splits: ARGMAX_SPLITS }, &[&logits, &values, &ids])?;
-        r.record(ArgMaxReduce { splits: ARGMAX_SPLITS }, &[&values, &ids, next])?;
         Ok(logits)
     }
 

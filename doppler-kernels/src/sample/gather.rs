@@ -37,6 +37,11 @@ pub const ENTRY: Entry = Entry {
     strategy: cases::gather_strategy,
 };
 
+impl SampleGather {
+    /// Words of `found`.
+    pub const FOUND: usize = 13;
+}
+
 impl Kernel for SampleGather {
     fn name(&self) -> &'static str {
         ENTRY.name
@@ -53,7 +58,7 @@ impl Kernel for SampleGather {
             Operand::read("settings", &[WORDS], DType::U32),
             Operand::read("buckets", &[self.splits, BUCKETS, 4], DType::U32),
             Operand::read("start", &[1], DType::U32),
-            Operand::write("found", &[FOUND], DType::U32),
+            Operand::write("found", &[SampleGather::FOUND], DType::U32),
             Operand::read_write("values", &[self.cols], DType::F32),
             Operand::read_write("ids", &[self.cols], DType::U32),
         ]
@@ -96,6 +101,3 @@ impl Kernel for SampleGather {
         host_by_reference(self, reads, writes);
     }
 }
-
-/// Words that tell what was found.
-pub(super) const FOUND: usize = 13;

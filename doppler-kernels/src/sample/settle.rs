@@ -3,10 +3,9 @@
 use doppler_rdrr::DType;
 use doppler_sampling::{Range, WORDS};
 
-use super::gather::FOUND;
-use super::{SCAN, best_of, cases, chain, variant, whole};
+use super::{SCAN, SampleGather, best_of, cases, chain, variant, whole};
 use crate::kernel::host_by_reference;
-use crate::{Access, Entry, Kernel, Operand, Variant};
+use crate::{Entry, Kernel, Operand, Variant};
 
 /// The token at the position behind `start`, which moves on by one.
 ///
@@ -50,10 +49,10 @@ impl Kernel for SampleSettle {
             Operand::read("best_ids", &[self.parts], DType::U32),
             Operand::read("best_values", &[self.parts], DType::F32),
             Operand::read("settings", &[WORDS], DType::U32),
-            Operand::read("found", &[FOUND], DType::U32),
+            Operand::read("found", &[SampleGather::FOUND], DType::U32),
             Operand::read("values", &[self.cols], DType::F32),
             Operand::read("ids", &[self.cols], DType::U32),
-            Operand { access: Access::ReadWrite, ..Operand::read("start", &[1], DType::U32) },
+            Operand::read_write("start", &[1], DType::U32),
             Operand::write("id", &[1], DType::U32),
         ]
     }
