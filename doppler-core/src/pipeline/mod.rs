@@ -19,7 +19,7 @@ use crate::decoder::{Decoder, Forward, Inputs, NextToken, Places};
 use crate::device::Pending;
 use crate::kv_cache::KvCache;
 use crate::text::Tokenizer;
-use crate::{Device, Error, KernelTimes, MemoryPlan, Tensor};
+use crate::{Device, Error, KernelTimes, MemoryPlan, Recording, Tensor};
 
 /// Decode steps submitted before their tokens are known: the GPU never waits for the CPU to look.
 const AHEAD: usize = 3;
@@ -126,6 +126,16 @@ struct DecodeStep {
     next: NextToken,
 }
 
+impl DecodeStep {
+    /// The recording of a way to choose.
+    fn choice(&self, choice: Choice) -> Result<&Recording, Error> {
+        match choice {
+            Choice::Greedy => Ok(&self.next.greedy),
+            Choice::Drawn(_) => self.next.drawn.as_ref().ok_or(Error::NoLogits),
+        }
+    }
+}
+
 impl DecoderPipeline {
     /// Starts to build a pipeline for the RDRR folder at `path`.
     pub fn builder(device: &Device, path: impl AsRef<Path>) -> PipelineBuilder {
@@ -158,7 +168,7 @@ impl DecoderPipeline {
     }
 
     /// How often each kernel runs in a decode step and how long all its runs take, at the present depth; `None` where the
-    /// device has no timestamps. What it computes is thrown away.
+    /// device has no timestamps. The token is chosen as the last one was. What it computes is thrown away.
     ///
     /// # Errors
     /// [`Error::NoLogits`] when there are no tokens, and what the device reports.
@@ -170,9 +180,9 @@ impl DecoderPipeline {
         self.device.write(&self.next, bytemuck::bytes_of(&self.tokens[last]))?;
         // The choice moves on.
         self.position_there = None;
-        let device = self.device.clone();
+        let (device, choice) = (self.device.clone(), self.choice);
         let step = self.decode_step()?;
-        device.profile(&[&step.forward.recording, &step.next.greedy])
+        device.profile(&[&step.forward.recording, step.choice(choice)?])
     }
 
     /// The same of one chunk of a prompt, computed from an empty context: what was there is forgotten.

@@ -97,11 +97,8 @@ impl DecoderPipeline {
         }
         let (device, next, choice) = (self.device.clone(), self.next.clone(), self.choice);
         let step = self.decode_step()?;
-        let chosen = match choice {
-            Choice::Greedy => &step.next.greedy,
-            Choice::Drawn(_) => step.next.drawn.as_ref().ok_or(Error::NoLogits)?,
-        };
-        let pending = device.submit(&[&step.forward.recording, chosen], Some((&next, 1)))?.ok_or(Error::NoLogits)?;
+        let recordings = [&step.forward.recording, step.choice(choice)?];
+        let pending = device.submit(&recordings, Some((&next, 1)))?.ok_or(Error::NoLogits)?;
         self.computed += 1;
         // The last kernel of a choice on a GPU has moved on.
         self.position_there = device.gpu().map(|_| self.computed);

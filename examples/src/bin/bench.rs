@@ -10,14 +10,16 @@ use clap::Parser;
 use doppler_core::prelude::*;
 use doppler_core::{Error, KernelTimes};
 use examples::paired::Difference;
-use examples::{ModelArgs, end, named_variant, synthetic};
+use examples::{ModelArgs, SamplingArgs, end, named_variant, synthetic};
 use serde_json::{Value, json};
 
-/// Times a model on a prompt of fixed tokens, greedily.
+/// Times a model on a prompt of fixed tokens.
 #[derive(Parser)]
 struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
     /// A random model of this shape instead: llama-8b, llama-1b, smollm2-135m
     #[arg(long, value_name = "SHAPE")]
     synthetic: Option<String>,
@@ -71,11 +73,11 @@ async fn run(mut args: Args) -> Result<()> {
     let load = started.elapsed();
     tune(&args, &mut pipeline)?;
     let prompt = prompt(&args, &pipeline);
-    let first = one_run(&mut pipeline, &prompt, args.tokens).await?;
+    let first = one_run(&mut pipeline, &prompt, &args).await?;
     let before = pipeline.device().counters();
     let mut runs = Vec::new();
     for _ in 0..args.runs {
-        runs.push(one_run(&mut pipeline, &prompt, args.tokens).await?);
+        runs.push(one_run(&mut pipeline, &prompt, &args).await?);
     }
     let after = pipeline.device().counters();
     let steps = (args.runs * args.tokens) as f64;
@@ -87,6 +89,7 @@ async fn run(mut args: Args) -> Result<()> {
         "model": args.model.model,
         "device": pipeline.device().report().adapter,
         "int8_activations": pipeline.why_not_int8().map_or("yes", |why| why),
+        "logits_are_read": pipeline.why_logits_are_read(&args.sampling.sampler()).map_or("no", |why| why),
         "prompt_tokens": args.prompt,
         "generated": args.tokens,
         "load_ms": load.as_secs_f64() * 1e3,
@@ -163,13 +166,13 @@ async fn compare(args: &Args, a: &str, b: &str) -> Result<()> {
     let mut pipelines = [configured(args, a).await?, configured(args, b).await?];
     let prompt = prompt(args, &pipelines[0]);
     for pipeline in &mut pipelines {
-        one_run(pipeline, &prompt, args.tokens).await?;
+        one_run(pipeline, &prompt, args).await?;
     }
     let (mut prefill, mut decode) = (Vec::new(), Vec::new());
     for pair in 0..args.runs {
         let mut times = [(0.0, 0.0); 2];
         for i in [pair % 2, 1 - pair % 2] {
-            let run = one_run(&mut pipelines[i], &prompt, args.tokens).await?;
+            let run = one_run(&mut pipelines[i], &prompt, args).await?;
             let decode = run.tokens.iter().sum::<Duration>().as_secs_f64() / args.tokens.max(1) as f64;
             times[i] = (run.prefill.as_secs_f64(), decode);
         }
@@ -198,15 +201,16 @@ async fn compare(args: &Args, a: &str, b: &str) -> Result<()> {
     Ok(())
 }
 
-async fn one_run(pipeline: &mut DecoderPipeline, prompt: &[u32], tokens: usize) -> Result<Run> {
+async fn one_run(pipeline: &mut DecoderPipeline, prompt: &[u32], args: &Args) -> Result<Run> {
+    let sampler = args.sampling.sampler();
     pipeline.rewind(0)?;
     let started = Instant::now();
     pipeline.forward(prompt, 1).await?;
     let prefill = started.elapsed();
     let mut times = Vec::new();
-    for _ in 0..tokens {
+    for _ in 0..args.tokens {
         let started = Instant::now();
-        pipeline.greedy().await?;
+        pipeline.next(&sampler).await?;
         times.push(started.elapsed());
     }
     Ok(Run { prefill, tokens: times })
