@@ -8,8 +8,10 @@ use crate::{Device, Error, Recorder, Recording, Tensor};
 
 /// Pieces of the vocabulary that are searched for the likeliest token.
 const PARTS: usize = 64;
-/// Pieces of the vocabulary whose tokens are counted and listed; each reads what all of them counted.
-const SPLITS: usize = 32;
+/// Tokens of a piece of the vocabulary whose tokens are counted and listed.
+const PIECE: usize = 4096;
+/// These pieces at most: each reads what all of them counted.
+const MOST_SPLITS: usize = 32;
 
 /// Recordings of a choice. Each writes `next` and, on a GPU, moves `start` on: steps that follow each other need nothing
 /// from the CPU.
@@ -31,6 +33,11 @@ pub(crate) struct Places<'a> {
     pub settings: &'a Tensor,
 }
 
+/// Pieces of a vocabulary.
+fn splits(vocab_size: usize) -> usize {
+    vocab_size.div_ceil(PIECE).clamp(1, MOST_SPLITS)
+}
+
 impl NextToken {
     /// Records the choices after one row of logits.
     pub fn record(device: &Device, logits: &Tensor, places: &Places<'_>) -> Result<NextToken, Error> {
@@ -46,15 +53,15 @@ impl NextToken {
         greedy.record(best.clone(), &[logits, &values, &ids])?;
         greedy.record(ArgMaxReduce { splits: PARTS }, &[&values, &ids, start, next])?;
 
-        let mut drawn = Recorder::new();
-        let buckets = device.alloc("token_buckets", &[SPLITS, BUCKETS, 4], DType::U32)?;
+        let (mut drawn, splits) = (Recorder::new(), splits(cols));
+        let buckets = device.alloc("token_buckets", &[splits, BUCKETS, 4], DType::U32)?;
         let found = device.alloc("found_tokens", &[SampleGather::FOUND], DType::U32)?;
         let listed = device.alloc("listed_values", &[cols], DType::F32)?;
         let listed_ids = device.alloc("listed_ids", &[cols], DType::U32)?;
         drawn.record(best, &[logits, &values, &ids])?;
-        let count = SampleBuckets { cols, splits: SPLITS, parts: PARTS };
+        let count = SampleBuckets { cols, splits, parts: PARTS };
         drawn.record(count, &[logits, &values, settings, &buckets])?;
-        let gather = SampleGather { cols, splits: SPLITS, parts: PARTS };
+        let gather = SampleGather { cols, splits, parts: PARTS };
         drawn.record(gather, &[logits, &values, settings, &buckets, start, &found, &listed, &listed_ids])?;
         let settle = SampleSettle { cols, parts: PARTS };
         drawn.record(settle, &[&ids, &values, settings, &found, &listed, &listed_ids, start, next])?;
@@ -63,6 +70,6 @@ impl NextToken {
 
     /// Bytes that the choice takes on a GPU.
     pub fn bytes(vocab_size: usize) -> u64 {
-        4 * (2 * vocab_size + SPLITS * BUCKETS * 4 + 2 * PARTS + SampleGather::FOUND + WORDS) as u64
+        4 * (2 * vocab_size + splits(vocab_size) * BUCKETS * 4 + 2 * PARTS + SampleGather::FOUND + WORDS) as u64
     }
 }
