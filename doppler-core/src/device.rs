@@ -357,6 +357,14 @@ impl Device {
         Ok(Some((all, parts)))
     }
 
+    /// The last rows of a tensor on a GPU, to be read back; they may begin where nothing can be bound.
+    pub(crate) fn last_rows(&self, of: &Tensor, rows: usize) -> Tensor {
+        let cols = of.shape().last().copied().unwrap_or(1);
+        let offset = (of.bytes() - rows * cols * of.dtype().block_bytes()) as u64;
+        let storage = Storage::GpuRows { of: of.clone(), offset };
+        Tensor::new(of.label().to_owned(), &[rows, cols], of.dtype(), storage)
+    }
+
     /// Sets a tensor's first bytes; seen by everything submitted later.
     pub(crate) fn write(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
         match (&self.0.executor, tensor.storage()) {

@@ -44,7 +44,7 @@ mod variant;
 pub use add::Add;
 pub use argmax::{ArgMax, ArgMaxReduce, ArgMaxSplit};
 pub use attention::{Attention, AttentionReduce, AttentionSplit};
-pub use attention_decode::AttentionDecode;
+pub use attention_decode::{AttentionAppend, AttentionDecode};
 pub use attention_half::AttentionHalf;
 pub use cases::{Case, Entry, Tolerance};
 pub use embed::Embed;
@@ -77,6 +77,7 @@ pub static KERNELS: &[Entry] = &[
     attention::ENTRY,
     attention::REDUCE_ENTRY,
     attention::SPLIT_ENTRY,
+    attention_decode::APPEND_ENTRY,
     attention_decode::ENTRY,
     attention_half::ENTRY,
     embed::ENTRY,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use doppler_kernels::{
     Add, Attention, AttentionHalf, AttentionReduce, AttentionSplit, Embed, GatedActivation, KvWrite, RmsNorm, Rope,
-    SoftCap,
+    SoftCap, linear,
 };
 use doppler_rdrr::{DType, Model, ModelConfig};
 
@@ -185,8 +185,7 @@ impl Decoder {
 
     /// Records one forward pass.
     pub fn record(&self, device: &Device, inputs: Inputs<'_>) -> Result<Forward, Error> {
-        if inputs.rows == 1
-            && inputs.logit_rows == 1
+        if inputs.rows <= linear::MOST_ROWS
             && let Ok((layers, lm_head)) = &self.fused
         {
             return self.record_step(device, layers, lm_head, inputs);

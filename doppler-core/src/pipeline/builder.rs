@@ -118,6 +118,7 @@ impl PipelineBuilder {
             ahead: VecDeque::new(),
             choice: Choice::default(),
             logits: None,
+            few: None,
             decode: None,
         };
         pipeline.warm_up()?;

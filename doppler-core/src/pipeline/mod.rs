@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use builder::PipelineBuilder;
+use doppler_kernels::linear;
 use doppler_rdrr::{DType, Model, ModelConfig};
 use doppler_sampling::Sampler;
 use next::Choice;
@@ -109,6 +110,8 @@ pub struct DecoderPipeline {
     logits: Option<Vec<f32>>,
     /// The decode step, recorded once for the cache's capacity.
     decode: Option<DecodeStep>,
+    /// The last recording of a few rows: how many, and how many of them have logits.
+    few: Option<(usize, usize, Forward)>,
     /// u32 `[1]`: the next token, which the next decode step embeds.
     next: Tensor,
     /// u32 `[1]`: the position of a submission's first row.
@@ -268,6 +271,7 @@ impl DecoderPipeline {
         if positions > self.cache.capacity {
             // Recorded for the old capacity.
             self.decode = None;
+            self.few = None;
             let used = self.computed;
             self.cache = self.cache.grown(&self.device, &self.decoder.config, positions, used, self.max_seq_len)?;
         }
@@ -285,12 +289,14 @@ impl DecoderPipeline {
         self.go_to(self.computed)?;
         let device = self.device.clone();
         let fresh;
-        let forward = if chunk.len() == 1 && logit_rows == 1 {
-            &self.decode_step()?.forward
-        } else {
-            let ids = device.alloc("ids", &[chunk.len()], DType::U32)?;
-            fresh = self.record(ids, chunk.len(), logit_rows)?;
-            &fresh
+        let forward = match chunk.len() {
+            1 if logit_rows == 1 => &self.decode_step()?.forward,
+            rows @ 2..=linear::MOST_ROWS => self.few_rows(rows, logit_rows)?,
+            rows => {
+                let ids = device.alloc("ids", &[rows], DType::U32)?;
+                fresh = self.record(ids, rows, logit_rows)?;
+                &fresh
+            }
         };
         device.write(&forward.ids, bytemuck::cast_slice(chunk))?;
         let read = forward.logits.as_ref().map(|logits| (logits, logits.len()));
@@ -311,6 +317,18 @@ impl DecoderPipeline {
             }
         };
         Ok(self.decode.insert(step))
+    }
+
+    /// The step of a few rows, recorded anew when their number was another one before.
+    fn few_rows(&mut self, rows: usize, logit_rows: usize) -> Result<&Forward, Error> {
+        let forward = match self.few.take() {
+            Some((of, with_logits, forward)) if (of, with_logits) == (rows, logit_rows) => forward,
+            _ => {
+                let ids = self.device.alloc("ids", &[rows], DType::U32)?;
+                self.record(ids, rows, logit_rows)?
+            }
+        };
+        Ok(&self.few.insert((rows, logit_rows, forward)).2)
     }
 
     /// Appends the keys and values of what is missing of the tokens and of `new` ones; the logits of the last `rows`.

@@ -43,6 +43,7 @@ impl DecoderPipeline {
         }
         let report = tuner.finish()?;
         self.decode = None;
+        self.few = None;
         Ok(report)
     }
 }

@@ -32,6 +32,9 @@ struct Args {
     /// Measured runs, after one that warms up
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// Time steps of so many rows behind the prompt as well, against those of one row
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u8).range(2..))]
+    rows: Option<u8>,
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -104,6 +107,7 @@ async fn run(mut args: Args) -> Result<()> {
         "readback_bytes_per_token": per_step(after.readback_bytes - before.readback_bytes),
         "encoding_us_per_token": (after.encoding - before.encoding).as_secs_f64() * 1e6 / steps,
         "kernel_variants": pipeline.device().kernel_variants(),
+        "rows": rows(&mut pipeline, &prompt, &args).await?,
         "decode_kernels": kernels(|| pipeline.profile_decode())?,
         "prefill_kernels": kernels(|| pipeline.profile_prefill(&prompt[..prompt.len().min(512)]))?,
     });
@@ -214,6 +218,26 @@ async fn one_run(pipeline: &mut DecoderPipeline, prompt: &[u32], args: &Args) ->
         times.push(started.elapsed());
     }
     Ok(Run { prefill, tokens: times })
+}
+
+/// The time of a step of several rows behind the prompt, from its submission to the logits of the last, in turns with one row.
+async fn rows(pipeline: &mut DecoderPipeline, prompt: &[u32], args: &Args) -> Result<Value> {
+    let Some(rows) = args.rows.map(usize::from) else { return Ok(Value::Null) };
+    let tokens: Vec<u32> = prompt.iter().cycle().take(rows).copied().collect();
+    let mut times = [Vec::new(), Vec::new()];
+    pipeline.rewind(0)?;
+    pipeline.forward(prompt, 1).await?;
+    // The first round makes what later ones reuse.
+    for round in 0..=8 * args.runs {
+        for (rows, times) in [1, rows].into_iter().zip(&mut times) {
+            pipeline.rewind(prompt.len())?;
+            let started = Instant::now();
+            pipeline.forward(&tokens[..rows], 1).await?;
+            times.extend((round > 0).then(|| started.elapsed().as_secs_f64() * 1e6));
+        }
+    }
+    let [one, several] = times.map(|times| median(times.into_iter()));
+    Ok(json!({ "rows": rows, "us": several, "one_row_us": one, "ratio": several / one }))
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
