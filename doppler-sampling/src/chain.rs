@@ -7,7 +7,7 @@
 //! in the buckets that matter are looked at one by one.
 
 use crate::octaves::{LAST, OCTAVE, Scale, pick, rank, share, weight};
-use crate::rng;
+use crate::{order, rng};
 
 /// Buckets that tokens are counted in.
 pub const BUCKETS: usize = 256;
@@ -164,16 +164,28 @@ impl Chain {
         if best == f32::NEG_INFINITY {
             return None;
         }
-        let mut buckets = [Bucket::default(); BUCKETS];
-        for &logit in logits {
-            if let Some(i) = Chain::bucket(best, logit) {
-                buckets[i].count += 1;
-                buckets[i].mass += self.mass(best, logit);
-            }
+        if self.top_k > 0 {
+            let range = Range { first: 0, last: 0, target: 0, total: 0 };
+            return self.settle(&order::best(logits, self.top_k as usize), best, &range, position);
         }
+        // Any buckets do that are in the order of tokens: here by the one distance that is needed of each.
+        let all = (self.top_p, self.min_p) == (0, NO_LIMIT);
+        let down = if all { self.scale } else { Scale::of_temperature(1.0) }.down_from(best);
+        let mut buckets = [Bucket::default(); BUCKETS];
+        let place = |logit: &f32| {
+            let octaves = if logit.is_finite() { down.octaves(*logit) } else { return u8::MAX };
+            let at = (octaves / BUCKET).min(BUCKETS as u32 - 1);
+            buckets[at as usize].count += 1;
+            if all || self.top_p > 0 {
+                buckets[at as usize].mass += weight(octaves);
+            }
+            at as u8
+        };
+        let places: Vec<u8> = logits.iter().map(place).collect();
         let range = self.range(&buckets, position);
-        let within = |logit| Chain::bucket(best, logit).is_some_and(|i| (range.first..=range.last).contains(&i));
-        let listed: Vec<_> = (0..).zip(logits.iter().copied()).filter(|&(_, logit)| within(logit)).collect();
+        let within =
+            |id: usize| (range.first..=range.last).contains(&usize::from(places[id])) && logits[id].is_finite();
+        let listed: Vec<_> = (0..logits.len()).filter(|id| within(*id)).map(|id| (id as u32, logits[id])).collect();
         self.settle(&listed, best, &range, position)
     }
 

@@ -38,19 +38,49 @@ impl Scale {
         Scale { multiplier: (bits >> 21) as u32 | 1 << 31, exponent }
     }
 
-    /// Octaves from `best` down to `logit`, [`LAST`] at most. `best` is finite, `logit` not above it.
+    /// The way down from `best`, which is finite.
     #[must_use]
-    pub fn octaves(self, best: f32, logit: f32) -> u32 {
+    pub fn down_from(self, best: f32) -> DownFrom {
         // Steps of fixed point: those that the best fills to 30 bits, or those of which 64 octaves are 30 bits.
         let unit = (exponent(best) - 6).max(95 - self.exponent);
-        let (Some(best), Some(logit)) = (fixed(best, unit), fixed(logit, unit)) else { return LAST };
+        let shift = (unit + self.exponent - 94).min(31) as u32;
+        DownFrom { best: fixed(best, unit), unit, multiplier: self.multiplier, shift }
+    }
+
+    /// Octaves from `best`, which is finite, down to `logit`, [`LAST`] at most.
+    #[must_use]
+    pub fn octaves(self, best: f32, logit: f32) -> u32 {
+        self.down_from(best).octaves(logit)
+    }
+}
+
+/// The best logit, to which others are compared on a [`Scale`].
+#[derive(Debug, Clone, Copy)]
+pub struct DownFrom {
+    /// In steps of 2^(unit - 150).
+    best: Option<u32>,
+    unit: i32,
+    multiplier: u32,
+    /// Of the high word of the steps' product with the multiplier.
+    shift: u32,
+}
+
+impl DownFrom {
+    /// Octaves down to `logit`, which is not above the best; [`LAST`] at most.
+    #[must_use]
+    #[inline]
+    pub fn octaves(&self, logit: f32) -> u32 {
+        let (Some(best), Some(logit)) = (self.best, fixed(logit, self.unit)) else { return LAST };
         let distance = best.wrapping_sub(logit);
         if distance == 0 {
             return 0;
         }
-        let shift = (unit + self.exponent - 94).min(31) as u32;
         let product = u64::from(distance) * u64::from(self.multiplier);
-        if product >> 32 >= u64::from((1u32 << 30) >> shift) { LAST } else { (product >> (32 - shift)) as u32 }
+        if product >> 32 >= u64::from((1u32 << 30) >> self.shift) {
+            LAST
+        } else {
+            (product >> (32 - self.shift)) as u32
+        }
     }
 }
 
@@ -60,21 +90,23 @@ fn exponent(x: f32) -> i32 {
 }
 
 /// `x` in steps of `2^(unit - 150)`, rounded towards 0; `None` for what takes more than 31 bits.
+#[inline]
 fn fixed(x: f32, unit: i32) -> Option<u32> {
-    let shift = exponent(x) - unit;
-    if exponent(x) == 0 {
-        return Some(0);
-    }
-    if shift > 7 || exponent(x) == 255 {
+    let (bits, exponent) = (x.to_bits(), exponent(x));
+    let shift = exponent - unit;
+    if shift > 7 || exponent == 255 {
         return None;
     }
-    let mantissa = x.to_bits() & 0x7F_FFFF | 0x80_0000;
-    let steps = if shift < 0 { mantissa >> (-shift).min(31) } else { mantissa << shift };
-    Some(if x.is_sign_negative() { steps.wrapping_neg() } else { steps })
+    // Without branches: signs and magnitudes of logits follow no pattern.
+    let mantissa = u64::from(if exponent == 0 { 0 } else { bits & 0x7F_FFFF | 0x80_0000 });
+    let steps = ((mantissa << 31) >> (31 - shift.max(-31))) as u32;
+    let sign = (bits as i32 >> 31) as u32;
+    Some((steps ^ sign).wrapping_sub(sign))
 }
 
 /// The weight of a token that is so many octaves behind the best, in steps of 2^-40 of the best one's.
 #[must_use]
+#[inline]
 pub fn weight(octaves: u32) -> u64 {
     let fraction = u64::from(octaves % OCTAVE) << 8;
     let falling = |sum: u32, coefficient: &u32| coefficient - ((fraction * u64::from(sum)) >> 32) as u32;
