@@ -3,7 +3,7 @@
 use doppler_sampling::Sampler;
 
 use super::{SampleBuckets, SampleGather, SampleSettle};
-use crate::cases::{Case, Tolerance, random_bits, random_f32};
+use crate::cases::{Case, Tolerance, random_f32};
 use crate::{ArgMaxSplit, Kernel};
 
 /// Pieces of the [`ArgMaxSplit`].
@@ -145,7 +145,7 @@ fn random(kernel: usize) -> proptest::strategy::BoxedStrategy<Case> {
             let sampler = Sampler::new(seed).top_k(k).top_p(p).min_p(floor).temperature(temperature);
             let mut x = logits(cols, seed);
             // Any bits at all but NaN and +∞ are logits.
-            for bits in random_bits(seed).take(cols / 50) {
+            for bits in crate::cases::random_bits(seed).take(cols / 50) {
                 let any = f32::from_bits(bits as u32);
                 let at = (bits >> 32) as usize % cols;
                 x[at] = if any.is_nan() || any == f32::INFINITY { f32::NEG_INFINITY } else { any.min(60.0) };
