@@ -131,6 +131,11 @@ fn a_token_costs_one_submission_and_four_bytes() {
             }
         });
     }
+}
+
+#[test]
+fn the_cpu_says_that_it_reads_logits() {
+    let (_folder, path) = model();
     let host = load(&open(DeviceChoice::Host), &path).unwrap();
     assert_eq!(host.why_logits_are_read(&Sampler::greedy()), None);
     assert_eq!(host.why_logits_are_read(&Sampler::new(0)), Some("not on a GPU"));
