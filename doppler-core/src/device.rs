@@ -60,6 +60,10 @@ pub struct DeviceOptions {
     pub exact: bool,
     /// Kernel name → variant name, instead of the registry's choice; on a GPU.
     pub kernel_overrides: BTreeMap<String, String>,
+    /// Multiply-adds of a prompt in one submission to a GPU, roughly. Drivers reset a device that a submission keeps busy for
+    /// seconds; by default it takes about a tenth of a second on a slow adapter of the kind at hand. Prompts go in smaller
+    /// chunks where one step of a chunk would be more.
+    pub submission_work: Option<u64>,
     /// Threads on the CPU; one for each physical core by default.
     pub threads: Option<usize>,
     /// Bind each thread on the CPU to a core of its own, as long as there are enough.
@@ -385,9 +389,9 @@ impl Device {
         }
     }
 
-    /// Copies the first `elements` of one tensor to another of the same type.
+    /// Copies the first `elements`, whole rows, of one tensor to another of the same type.
     pub(crate) fn copy(&self, from: &Tensor, to: &Tensor, elements: usize) -> Result<(), Error> {
-        let bytes = from.dtype().tensor_bytes(&[elements]).expect("only unpacked tensors are copied");
+        let bytes = from.dtype().tensor_bytes(&[elements]).expect("whole rows are copied");
         match (&self.0.executor, from.storage(), to.storage()) {
             (_, _, _) if bytes == 0 => {}
             (Executor::Gpu(gpu), Storage::Gpu(from), Storage::Gpu(to)) => gpu.copy(from, to, bytes as u64),
@@ -442,6 +446,21 @@ impl Device {
             Executor::Oracle => recordings.iter().flat_map(|r| &r.steps).try_for_each(oracle::run)?,
         }
         sized.map(|(tensor, bytes)| Ok(Pending::Ready(self.peek(tensor, bytes)?))).transpose()
+    }
+
+    /// [`Device::submit`] of a prompt that ends at `positions`: to a GPU in as many submissions as its work takes, two of
+    /// them on their way at most.
+    pub(crate) fn submit_paced(
+        &self,
+        recording: &Recording,
+        read: Option<(&Tensor, usize)>,
+        positions: usize,
+    ) -> Result<Option<Pending>, Error> {
+        let Some(gpu) = self.gpu() else { return self.submit(&[recording], read) };
+        let pieces = gpu::pieces(recording.steps.iter().map(|s| s.kernel.multiply_adds(positions)), gpu.most_work);
+        let read = read.map(|(tensor, elements)| (tensor, (elements * tensor.dtype().block_bytes()) as u64));
+        let readback = gpu.submit_paced(&recording.gpu, &pieces, read)?;
+        Ok(readback.map(|readback| Pending::Gpu(readback, self.clone())))
     }
 
     /// The first bytes of a tensor on the CPU.

@@ -157,10 +157,18 @@ pub enum Error {
         expected: usize,
     },
     /// A key-value cache in a format that no kernel reads.
-    #[error("a key-value cache cannot be {dtype}; choose F32 or F16")]
+    #[error("a key-value cache cannot be {dtype}; choose F32, F16 or Q8_0")]
     KvDType {
         /// What was asked for.
         dtype: doppler_rdrr::DType,
+    },
+    /// A key-value cache in blocks for a model whose heads are no whole blocks.
+    #[error(
+        "a key-value cache of Q8_0 takes heads of a multiple of 32 elements, this model's have {head_dim}; choose F16"
+    )]
+    KvHeads {
+        /// Elements of a head.
+        head_dim: usize,
     },
     /// Nothing to continue from.
     #[error(

@@ -17,7 +17,21 @@ pub(crate) struct KvCache {
     local_rope: Option<Tensor>,
     /// Positions that fit.
     pub capacity: usize,
+    /// As kernels know it: C8 where the caller said Q8_0.
     pub dtype: DType,
+}
+
+/// How a cache that is asked for as `kv` is stored.
+///
+/// # Errors
+/// [`Error::KvDType`] for a format that no kernel keeps a cache in, [`Error::KvHeads`] for heads that it cannot hold.
+pub(crate) fn stored_as(kv: DType, config: &ModelConfig) -> Result<DType, Error> {
+    match kv {
+        DType::F16 | DType::F32 => Ok(kv),
+        DType::Q8_0 if config.head_dim.is_multiple_of(DType::C8.block_len()) => Ok(DType::C8),
+        DType::Q8_0 => Err(Error::KvHeads { head_dim: config.head_dim }),
+        _ => Err(Error::KvDType { dtype: kv }),
+    }
 }
 
 impl KvCache {
@@ -75,17 +89,19 @@ impl KvCache {
         Ok(grown)
     }
 
-    /// Bytes for `positions`, rotary tables included.
-    pub fn bytes(config: &ModelConfig, dtype: DType, positions: usize) -> u64 {
+    /// Bytes for `positions` of a cache that was asked for as `kv`, rotary tables included.
+    pub fn bytes(config: &ModelConfig, kv: DType, positions: usize) -> u64 {
+        let dtype = if kv == DType::Q8_0 { DType::C8 } else { kv };
+        let blocks = config.kv_dim().div_ceil(dtype.block_len());
         // No overflow: layers and heads have limits.
-        let kv = 2 * config.num_hidden_layers as u64 * config.kv_dim() as u64 * dtype.block_bytes() as u64;
+        let kv = 2 * config.num_hidden_layers as u64 * (blocks * dtype.block_bytes()) as u64;
         let tables = if config.rope_local_base_freq.is_some() { 2 } else { 1 };
         (positions as u64).saturating_mul(kv + tables * config.rotary_dim as u64 * 4)
     }
 
     /// Bytes that a cache on its way to `max_seq_len` takes besides: the smaller one that it is copied from.
-    pub fn growth_bytes(config: &ModelConfig, dtype: DType, max_seq_len: usize) -> u64 {
-        if capacity(1, max_seq_len) == max_seq_len { 0 } else { KvCache::bytes(config, dtype, max_seq_len / 2) }
+    pub fn growth_bytes(config: &ModelConfig, kv: DType, max_seq_len: usize) -> u64 {
+        if capacity(1, max_seq_len) == max_seq_len { 0 } else { KvCache::bytes(config, kv, max_seq_len / 2) }
     }
 }
 

@@ -4,7 +4,7 @@ use doppler_kernels::linear;
 use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::Error;
-use crate::decoder::{NextToken, scratch_bytes};
+use crate::decoder::{NextToken, scratch_bytes, splits};
 use crate::gpu::MOST_QUEUED_BYTES;
 use crate::kv_cache::KvCache;
 
@@ -90,6 +90,6 @@ impl std::fmt::Display for MemoryPlan {
 
 /// What the pieces of the context leave for one row on a GPU: of each piece and head its values, their maximum and sum.
 fn partials_bytes(config: &ModelConfig, max_seq_len: usize) -> u64 {
-    let splits = max_seq_len.div_ceil(64).min(64);
+    let splits = splits(max_seq_len, config.num_key_value_heads);
     4 * (config.num_attention_heads * splits * (config.head_dim + 2)) as u64
 }

@@ -14,7 +14,7 @@ use doppler_core::{DeviceChoice, DeviceOptions, Error, rdrr};
 use futures_util::{FutureExt, StreamExt};
 use pollster::block_on;
 use serde_json::Value;
-use tiny::{devices, load, model, open};
+use tiny::{devices, load, model, model_of, open};
 
 /// The error of a model on the host after `change` to its folder.
 fn broken(change: impl FnOnce(&Path)) -> Error {
@@ -126,12 +126,23 @@ const CLOSE: f32 = 1e-3;
 #[test]
 fn a_cache_that_grows_keeps_what_it_holds() {
     let (_folder, path) = model();
-    edit_manifest(&path, |m| m["architecture"]["maxSeqLen"] = 1024.into());
+    grows(&path, DType::F32, CLOSE);
+}
+
+/// As above; where sums in another order take a key or value to the next int8, logits move more.
+#[test]
+fn a_cache_of_int8_that_grows_keeps_what_it_holds() {
+    let (_folder, path) = model_of("tests/fixtures/llama/llama_blocks");
+    grows(&path, DType::Q8_0, 10.0 * CLOSE);
+}
+
+fn grows(path: &Path, kv: DType, close: f32) {
+    edit_manifest(path, |m| m["architecture"]["maxSeqLen"] = 1024.into());
     for device in devices() {
-        let builder = || DecoderPipeline::builder(&device, &path).max_seq_len(1024).kv_dtype(DType::F32);
+        let builder = || DecoderPipeline::builder(&device, path).max_seq_len(1024).kv_dtype(kv);
         let (mut pipeline, mut fresh) = (block_on(builder().build()).unwrap(), block_on(builder().build()).unwrap());
         block_on(async {
-            let prompt: Vec<u32> = (0..200).map(|i| 4 + i * 7 % 300).collect();
+            let prompt: Vec<u32> = (0..200).map(|i| 4 + i * 7 % 290).collect();
             pipeline.forward(&prompt, 0).await.unwrap();
             // Over the first edge with steps in flight, back before it, and over both.
             while pipeline.tokens().len() < 262 {
@@ -146,11 +157,11 @@ fn a_cache_that_grows_keeps_what_it_holds() {
             let last = pipeline.forward(&[11], 1).await.unwrap();
             let expected = fresh.forward(&[&tokens[..], &[11]].concat(), tokens.len() + 1).await.unwrap();
             let off = last.last().iter().zip(expected.last()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(off < CLOSE, "{}: {off}", device.report().executor);
+            assert!(off < close, "{}: {off}", device.report().executor);
             for (at, row) in expected.rows().enumerate().take(519).skip(252) {
                 let best = row.iter().copied().fold(f32::MIN, f32::max);
                 let chosen = row[tokens[at + 1] as usize];
-                assert!(best - chosen < CLOSE, "{}: token {}", device.report().executor, at + 1);
+                assert!(best - chosen < close, "{}: token {}", device.report().executor, at + 1);
             }
         });
     }
@@ -176,6 +187,33 @@ fn gpu_memory_stays_within_the_plan() {
     // Transfers are counted by the plan alone; the smallest buffers take 256 bytes.
     let planned = plan.total() - plan.staging + (64 << 10);
     assert!(device.peak_gpu_bytes() <= planned, "{} of {planned}: {plan}", device.peak_gpu_bytes());
+}
+
+/// However little a submission may do, a prompt gives the same logits; it only takes more of them, in smaller chunks.
+#[test]
+#[cfg(feature = "gpu-tests")]
+fn a_prompt_goes_in_submissions_of_bounded_work() {
+    let (_folder, path) = model();
+    let prompt: Vec<u32> = (0..40).map(|i| 4 + i * 7 % 290).collect();
+    let run = |submission_work| {
+        let choice = DeviceChoice::Named(block_on(Device::adapters()).remove(0).name);
+        let options = DeviceOptions { choice, submission_work: Some(submission_work), ..DeviceOptions::default() };
+        let device = block_on(Device::open(&options)).unwrap();
+        let builder = DecoderPipeline::builder(&device, &path).max_seq_len(48);
+        let mut pipeline = block_on(builder.build()).unwrap();
+        let before = device.counters();
+        let logits = block_on(pipeline.forward(&prompt, prompt.len())).unwrap();
+        let after = device.counters();
+        (logits, after.submissions - before.submissions, after.dispatches - before.dispatches)
+    };
+    let (whole, submissions, dispatches) = run(u64::MAX);
+    assert_eq!(submissions, 1);
+    let (cut, more_submissions, more_dispatches) = run(1);
+    // Chunks of 16, 16 and 8 rows; a product or an attention is a submission.
+    assert!(more_dispatches > 2 * dispatches, "{dispatches} {more_dispatches}");
+    assert!(more_submissions > 20 && more_submissions < more_dispatches, "{more_submissions} of {more_dispatches}");
+    let off = whole.values.iter().zip(&cut.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off < CLOSE, "{off}");
 }
 
 #[test]
@@ -316,7 +354,9 @@ fn what_does_not_fit_is_told_before_anything_is_taken() {
     assert_says(&build(builder().memory_budget(plan.total() - 1)), &["budget", &(plan.total() - 1).to_string()]);
     assert_says(&build(builder().max_seq_len(1 << 40)), &["max_seq_len"]);
     assert_says(&build(builder().max_seq_len(0)), &["max_seq_len"]);
-    assert_says(&build(builder().kv_dtype(DType::Q8_0)), &["Q8_0", "F16"]);
+    assert_says(&build(builder().kv_dtype(DType::Q4_0)), &["Q4_0", "F16", "Q8_0"]);
+    // Heads of 10.
+    assert_says(&build(builder().kv_dtype(DType::Q8_0)), &["Q8_0", "32", "10", "F16"]);
     assert!(block_on(builder().memory_budget(plan.total()).build()).is_ok());
 }
 

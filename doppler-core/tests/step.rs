@@ -83,10 +83,10 @@ fn write(config: ModelConfig, formats: impl Fn(&str) -> DType, out: &Path) {
 }
 
 /// Logits of decode steps of one row and of a few after a prompt, and why they are not on int8.
-fn steps(path: &Path, options: &DeviceOptions) -> (Vec<Vec<f32>>, Option<String>) {
+fn steps(path: &Path, options: &DeviceOptions, kv: DType) -> (Vec<Vec<f32>>, Option<String>) {
     block_on(async {
         let device = Device::open(options).await.unwrap();
-        let builder = DecoderPipeline::builder(&device, path).max_seq_len(600);
+        let builder = DecoderPipeline::builder(&device, path).max_seq_len(600).kv_dtype(kv);
         let mut pipeline = builder.build().await.unwrap();
         pipeline.forward(&[7, 300, 12, 5, 41, 41, 2], 1).await.unwrap();
         let mut logits = Vec::new();
@@ -116,14 +116,18 @@ fn size(values: impl Iterator<Item = f32>) -> f64 {
 
 /// Steps on int8 differ from exact ones, and by no more than rounding to int8 explains.
 fn check(label: &str, config: ModelConfig, formats: impl Fn(&str) -> DType) {
+    check_with(label, config, formats, DType::F16);
+}
+
+fn check_with(label: &str, config: ModelConfig, formats: impl Fn(&str) -> DType, kv: DType) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.rdrr");
     write(config, formats, &path);
     for adapter in block_on(Device::adapters()) {
         let int8 = DeviceOptions { choice: DeviceChoice::Named(adapter.name), ..DeviceOptions::default() };
-        let (fast, why_not) = steps(&path, &int8);
+        let (fast, why_not) = steps(&path, &int8, kv);
         assert_eq!(why_not, None, "{label}");
-        let (exact, why_not) = steps(&path, &DeviceOptions { exact: true, ..int8 });
+        let (exact, why_not) = steps(&path, &DeviceOptions { exact: true, ..int8 }, kv);
         assert!(why_not.unwrap().contains("exact"), "{label}");
         for (fast, exact) in fast.iter().zip(&exact) {
             assert_eq!(fast.len(), exact.len(), "{label}");
@@ -176,6 +180,18 @@ fn families() {
     check("one key-value head", narrow, q8);
 }
 
+/// Keys and values rounded as well, to the same int8 on both ways.
+#[test]
+fn caches_of_int8() {
+    let q8 = |_: &str| DType::Q8_0;
+    check_with("Llama", llama(), q8, DType::Q8_0);
+    let both = ModelConfig { attention_bias: true, qk_norm: true, ..llama() };
+    check_with("bias and norm of heads", both, q8, DType::Q8_0);
+    let narrow =
+        ModelConfig { head_dim: 32, rotary_dim: 32, num_attention_heads: 8, num_key_value_heads: 2, ..llama() };
+    check_with("heads of one block", narrow, q8, DType::Q8_0);
+}
+
 /// What int8 does not take is said, and computed in f32.
 #[test]
 fn what_is_not_taken_is_said() {
@@ -187,7 +203,7 @@ fn what_is_not_taken_is_said() {
         write(config, |_| dtype, &path);
         let adapter = block_on(Device::adapters()).remove(0);
         let options = DeviceOptions { choice: DeviceChoice::Named(adapter.name), ..DeviceOptions::default() };
-        let why = steps(&path, &options).1.unwrap();
+        let why = steps(&path, &options, DType::F16).1.unwrap();
         assert!(why.contains(words), "{why}");
     }
 }

@@ -88,6 +88,16 @@ impl Case {
         self.input(crate::quantize::rows(values, cols))
     }
 
+    /// Adds the next input as a key-value cache of `kv`, in heads of `head_dim`.
+    #[must_use]
+    pub(crate) fn input_cache(self, kv: DType, values: &[f32], head_dim: usize) -> Case {
+        match kv {
+            DType::F16 => self.input_f16(values),
+            DType::C8 => self.input(crate::quantize::cache_rows(values, head_dim)),
+            _ => self.input_f32(values),
+        }
+    }
+
     /// What the reference gives, one vector for each written operand.
     #[must_use]
     pub fn expected(&self) -> Vec<Vec<f32>> {
@@ -135,7 +145,9 @@ impl Case {
         for ((operand, actual), expected) in written.iter().zip(actual).zip(expected) {
             let values = operand.numbers(actual).map_err(|e| format!("{}: {e}", operand.name))?;
             let checked = match operand.dtype {
-                DType::A8 => self.tolerance.check_quantized(&values, expected),
+                DType::A8 => self.tolerance.check_quantized(&values, expected, 0.501),
+                // The reference has rounded too: where a value lies between two quants, to the other one perhaps.
+                DType::C8 => self.tolerance.check_quantized(&values, expected, 1.01),
                 _ => self.tolerance.check(&values, expected),
             };
             checked.map_err(|miss| format!("{}: {miss}", operand.name))?;
@@ -174,12 +186,12 @@ impl Tolerance {
 }
 
 impl Tolerance {
-    /// [`Tolerance::check`] of blocks of 32 int8: besides the tolerance, an element may be half a step of its block off.
-    fn check_quantized(&self, actual: &[f32], expected: &[f32]) -> Result<(), String> {
+    /// [`Tolerance::check`] of blocks of 32 int8: besides the tolerance, an element may be some steps of its block off.
+    fn check_quantized(&self, actual: &[f32], expected: &[f32], steps: f64) -> Result<(), String> {
         for (i, (actual, expected)) in actual.chunks(32).zip(expected.chunks(32)).enumerate() {
             let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
-            let half_step = f64::from(largest) / 127.0 * 0.501;
-            let within = Tolerance { atol: self.atol + half_step, nmse: 1e-3, ..*self };
+            let off = f64::from(largest) / 127.0 * steps;
+            let within = Tolerance { atol: self.atol + off, nmse: 1e-3, ..*self };
             within.check(actual, expected).map_err(|miss| format!("block {i}: {miss}"))?;
         }
         Ok(())
@@ -237,6 +249,8 @@ pub fn random_weights(dtype: DType, len: usize, seed: u64) -> Vec<u8> {
                 float(i, &mut block[2..4], 0.008);
             }
             DType::Q6_K => float(i, &mut block[208..210], 0.0002),
+            // Which words are scales depends on the size of heads: each is a small positive f32, or four quants.
+            DType::C8 => block.chunks_exact_mut(4).for_each(|word| word[3] = 0x3c),
             DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 => {}
         }
     }

@@ -23,6 +23,12 @@ pub trait Kernel: Debug + Send + Sync {
     /// Number of workgroups in each dimension.
     fn workgroups(&self, variant: &Variant) -> [u32; 3];
 
+    /// Multiply-adds of one run, roughly, in a context of `positions`: what bounds how much is submitted at once. 0 for
+    /// kernels that do a few operations an element, which are never the longer part of a prompt.
+    fn multiply_adds(&self, _positions: usize) -> u64 {
+        0
+    }
+
     /// The definition: plain loops with f64 accumulation. `inputs` are the operands with [`Access::Read`] or
     /// [`Access::ReadWrite`] in operand order, as numbers (packed weights dequantized, u32 as f32); the result has one
     /// entry for each operand with [`Access::Write`] or [`Access::ReadWrite`], in operand order.
@@ -111,7 +117,7 @@ impl Operand {
     /// Bytes of another number than [`Operand::bytes`].
     pub(crate) fn numbers(&self, bytes: &[u8]) -> Result<Vec<f32>, doppler_rdrr::Error> {
         let mut values = vec![0.0; self.len()];
-        if self.dtype != DType::A8 || self.shape.len() < 2 {
+        if !matches!(self.dtype, DType::A8 | DType::C8) || self.shape.len() < 2 {
             return dequantize(self.dtype, bytes, &mut values).map(|()| values);
         }
         let cols = self.cols();
@@ -157,6 +163,7 @@ pub(crate) fn host_by_reference(kernel: &dyn Kernel, reads: &[&[u8]], writes: &m
     for ((operand, values), bytes) in outputs.zip(writes) {
         let stored = match operand.dtype {
             DType::A8 => crate::quantize::rows(&values, operand.cols()),
+            DType::C8 => crate::quantize::cache_rows(&values, operand.cols()),
             DType::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
             DType::U32 => values.iter().flat_map(|&v| (v as u32).to_le_bytes()).collect(),
             _ => bytemuck::cast_slice(&values).to_vec(),

@@ -2,8 +2,8 @@
 
 use crate::{DType, Error};
 
-/// Reads the `out.len()` elements of `bytes` (whole blocks of `dtype`; of [`DType::A8`] one whole row) as f32, exactly as
-/// the format defines them.
+/// Reads the `out.len()` elements of `bytes` (whole blocks of `dtype`; of [`DType::A8`] and [`DType::C8`] one whole row) as
+/// f32, exactly as the format defines them.
 ///
 /// # Errors
 /// [`Error::BlockSize`] when `bytes` is not exactly that many blocks.
@@ -28,9 +28,10 @@ pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), Err
         DType::Q4_K => blocks.for_each(|(b, y)| q4_k(b, &b[16..144], None, y)),
         DType::Q5_K => blocks.for_each(|(b, y)| q4_k(b, &b[48..176], Some(&b[16..48]), y)),
         DType::Q6_K => blocks.for_each(|(b, y)| q6_k(b, y)),
-        DType::A8 => {
+        DType::A8 | DType::C8 => {
             let (quants, infos) = bytes.split_at(out.len());
-            let rows = quants.chunks_exact(32).zip(infos.chunks_exact(8)).zip(out.chunks_exact_mut(32));
+            let info_bytes = dtype.block_bytes() - 32;
+            let rows = quants.chunks_exact(32).zip(infos.chunks_exact(info_bytes)).zip(out.chunks_exact_mut(32));
             rows.for_each(|((quants, info), y)| {
                 let d = f32::from_le_bytes([info[0], info[1], info[2], info[3]]);
                 y.iter_mut().zip(quants).for_each(|(y, &q)| *y = d * f32::from(q as i8));

@@ -24,6 +24,9 @@ pub enum DType {
     /// Activations, never weights, and in no file: a row is its int8 elements, then for each 32 of them an f32 scale and the
     /// sums of both halves as i16.
     A8,
+    /// Keys and values, never weights, and in no file: Q8_0 with a row's int8 elements first and then its scales, which are f32,
+    /// so that every row is whole words.
+    C8,
 }
 
 impl DType {
@@ -59,6 +62,7 @@ impl DType {
             DType::Q5_K => "Q5_K",
             DType::Q6_K => "Q6_K",
             DType::A8 => "A8",
+            DType::C8 => "C8",
         }
     }
 
@@ -67,7 +71,7 @@ impl DType {
     pub const fn block_len(self) -> usize {
         match self {
             DType::F32 | DType::F16 | DType::BF16 | DType::U32 => 1,
-            DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Q8_0 | DType::A8 => 32,
+            DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Q8_0 | DType::A8 | DType::C8 => 32,
             DType::Q4_K | DType::Q5_K | DType::Q6_K => 256,
         }
     }
@@ -86,6 +90,7 @@ impl DType {
             DType::Q4_K => 144,
             DType::Q5_K => 176,
             DType::Q6_K => 210,
+            DType::C8 => 36,
             DType::A8 => 40,
         }
     }
@@ -142,6 +147,7 @@ mod tests {
             assert_eq!(dtype.row_bytes(512), Some(512 / dtype.block_len() * dtype.block_bytes()));
         }
         assert_eq!(DType::Q4_1.tensor_bytes(&[576, 576]), Some(576 * 18 * 20));
+        assert_eq!(DType::C8.tensor_bytes(&[5, 3, 96]), Some(5 * 3 * (96 + 12)));
         assert_eq!(DType::Q4_K.row_bytes(100), None);
         assert_eq!(DType::F32.tensor_bytes(&[usize::MAX, 2]), None);
         assert_eq!("Q4_K_M".parse::<DType>().unwrap(), DType::Q4_K);

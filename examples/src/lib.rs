@@ -30,7 +30,7 @@ pub struct ModelArgs {
     /// Longest context in tokens [default: 4096, or the model's own limit]
     #[arg(long, value_name = "TOKENS")]
     pub max_seq_len: Option<usize>,
-    /// Element type of the key-value cache: f16 or f32
+    /// Element type of the key-value cache: f16, f32, or q8_0, which takes about half of the memory
     #[arg(long, default_value = "f16", value_name = "TYPE")]
     pub kv_dtype: DType,
     /// Products with f32 inputs only: slower, and nearer to f32 arithmetic

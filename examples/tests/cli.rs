@@ -305,6 +305,34 @@ fn bench_compares_configurations() {
 }
 
 #[test]
+fn bench_goes_deeper_and_deeper() {
+    let cache = tempfile::tempdir().unwrap();
+    let bench = |args: &[&str]| {
+        let mut command = example(env!("CARGO_BIN_EXE_bench"), cache.path());
+        command.arg("--model").arg(fixture("llama_blocks")).args(["--device", "host", "--runs", "2"]);
+        if !args.contains(&"--tokens") {
+            command.args(["--tokens", "2"]);
+        }
+        command.args(args);
+        command
+    };
+    for kv in ["f32", "f16", "q8_0"] {
+        // In any order, each once.
+        let told = json(&mut bench(&["--depths", "40,0,9,40", "--kv-dtype", kv, "--json"]));
+        assert_eq!((&told["kv_dtype"], &told["context"]), (&kv.to_uppercase().into(), &42.into()));
+        let rows = told["depths"].as_array().unwrap();
+        let column = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+        assert_eq!(column("depth"), [0, 9, 40]);
+        assert_eq!(column("prefill_tokens"), [1, 8, 31]);
+        assert!(column("prefill_tok_s")[0].is_null() && column("prefill_tok_s")[2].as_f64().unwrap() > 0.0, "{told}");
+        assert!(column("decode_tok_s").iter().all(|speed| speed.as_f64().unwrap() > 0.0), "{told}");
+    }
+    assert_says(&succeed(&mut bench(&["--depths", "0,9"])), &["decode tok/s", "       9"]);
+    assert_says(&fail(&mut bench(&["--depths", "1000000"])), &["max_seq_len"]);
+    assert_says(&fail(&mut bench(&["--depths", "0", "--tokens", "0"])), &["--tokens 1"]);
+}
+
+#[test]
 fn every_example_has_help() {
     for binary in [
         env!("CARGO_BIN_EXE_bench"),

@@ -2,8 +2,8 @@
 
 use doppler_core::kernels::cases::random_weights;
 use doppler_core::kernels::{
-    Access, Add, ArgMax, Attention, AttentionReduce, AttentionSplit, Case, Embed, GatedActivation, Kernel, KvWrite,
-    MatMul, Operand, RmsNorm, Rope, Softmax, Tolerance, TopK,
+    Access, Add, ArgMax, Attention, AttentionDecode, AttentionReduce, AttentionSplit, Case, Embed, GatedActivation,
+    Kernel, KvWrite, MatMul, Operand, RmsNorm, Rope, Softmax, Tolerance, TopK,
 };
 use doppler_core::rdrr::{Activation, DType};
 
@@ -49,17 +49,26 @@ pub struct Scale {
     pub stream: usize,
     /// Rows, output and input features of the largest matrix product.
     product: [usize; 3],
+    /// Positions of a deep context; 0 where decode steps are made of other kernels.
+    deep: usize,
 }
 
 /// For a smoke test.
-pub const TEST: Scale = Scale { decoders: &[TINY], prefill: 16, stream: 1 << 16, product: [16, 64, 256] };
+pub const TEST: Scale = Scale { decoders: &[TINY], prefill: 16, stream: 1 << 16, product: [16, 64, 256], deep: 512 };
 /// For a software GPU.
-pub const SOFTWARE: Scale = Scale { decoders: &[SMOLLM2_135M], prefill: 16, stream: 1 << 22, product: [64, 512, 512] };
+pub const SOFTWARE: Scale =
+    Scale { decoders: &[SMOLLM2_135M], prefill: 16, stream: 1 << 22, product: [64, 512, 512], deep: 1024 };
 /// For the CPU.
-pub const HOST: Scale = Scale { decoders: &[SMOLLM2_135M], prefill: 128, stream: 1 << 24, product: [256, 2048, 2048] };
+pub const HOST: Scale =
+    Scale { decoders: &[SMOLLM2_135M], prefill: 128, stream: 1 << 24, product: [256, 2048, 2048], deep: 0 };
 /// For a real GPU.
-pub const GPU: Scale =
-    Scale { decoders: &[SMOLLM2_135M, LLAMA_1B], prefill: 512, stream: 1 << 26, product: [2048, 4096, 4096] };
+pub const GPU: Scale = Scale {
+    decoders: &[SMOLLM2_135M, LLAMA_1B],
+    prefill: 512,
+    stream: 1 << 26,
+    product: [2048, 4096, 4096],
+    deep: 32_768,
+};
 
 /// What one run does.
 #[derive(Clone, Copy)]
@@ -127,6 +136,7 @@ pub fn benches(scale: &Scale) -> Vec<Bench> {
             benches.extend(rest(decoder, rows));
         }
         benches.extend(at_the_ends(decoder));
+        benches.extend(deep(decoder, scale.deep));
     }
     benches
 }
@@ -154,6 +164,43 @@ fn matrices(d: &Decoder, prefill: usize) -> Vec<Bench> {
     benches
 }
 
+/// The attention of a decode step at the end of a deep context, in both small caches and in few pieces and many.
+fn deep(d: &Decoder, positions: usize) -> Vec<Bench> {
+    let mut benches = Vec::new();
+    let (heads, kv_heads) = (d.num_attention_heads, d.num_key_value_heads);
+    for splits in [64, 128, 256].into_iter().filter(|splits| splits * 4 <= positions) {
+        let reduce = AttentionReduce { rows: 1, num_attention_heads: heads, head_dim: HEAD_DIM, splits, y: DType::A8 };
+        benches.push(Bench::stream(format!("{}_deep_{splits}", d.name), reduce));
+        for kv in [DType::F16, DType::C8] {
+            let attention = Attention {
+                rows: 1,
+                num_attention_heads: heads,
+                num_key_value_heads: kv_heads,
+                head_dim: HEAD_DIM,
+                capacity: positions,
+                scale: 0.125,
+                softcap: None,
+                sliding_window: None,
+                kv,
+            };
+            let decode = AttentionDecode {
+                attention,
+                splits,
+                rotary_dim: HEAD_DIM,
+                positions,
+                rope: true,
+                bias: false,
+                qk_norm: None,
+                values_apart: false,
+            };
+            let cache = 2 * kv.tensor_bytes(&[positions, kv_heads, HEAD_DIM]).expect("heads are whole blocks");
+            let label = format!("{}_deep_{kv}_{splits}", d.name);
+            benches.push(Bench::new(label, decode, positions as u32 - 1, Work::Bytes(cache as u64)));
+        }
+    }
+    benches
+}
+
 /// Everything of a layer but the matrices, for one row at the end of the context or a prompt from its start.
 fn rest(d: &Decoder, rows: usize) -> Vec<Bench> {
     let label = |what| format!("{}_{}_{what}", d.name, if rows == 1 { "decode" } else { "prefill" });
@@ -175,7 +222,7 @@ fn rest(d: &Decoder, rows: usize) -> Vec<Bench> {
     let touched = |f32s: usize, f16s: usize| Work::Bytes((4 * f32s + 2 * f16s) as u64);
     let queries = rows * heads * HEAD_DIM;
     let rope = Rope { rows, num_heads: heads, head_dim: HEAD_DIM, rotary_dim: HEAD_DIM, positions: capacity };
-    let kv_write = KvWrite { rows, kv_dim, capacity, dtype: DType::F16 };
+    let kv_write = KvWrite { rows, num_key_value_heads: kv_heads, head_dim: HEAD_DIM, capacity, dtype: DType::F16 };
     let mut benches = vec![
         Bench::stream(label("norm"), RmsNorm { rows, cols: d.hidden_size, eps: 1e-5 }),
         Bench::stream(label("residual"), Add::sum(rows * d.hidden_size)),

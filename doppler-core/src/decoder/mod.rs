@@ -2,6 +2,7 @@
 
 mod next;
 mod step;
+mod work;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::weights::{Half, Input, Matrix, load_vector, on_matrix_units};
 use crate::{Device, Error, Recorder, Recording, Tensor};
 pub(crate) use next::{NextToken, Places};
 use step::FusedLayer;
+pub(crate) use step::splits;
 
 /// All weights of a model on a device.
 #[derive(Debug)]
@@ -196,7 +198,7 @@ impl Decoder {
         let r = &mut recorder;
         let s = Scratch::new(device, c, rows)?;
         let matrix_units = on_matrix_units(device, rows);
-        let splits = step::splits(cache.capacity);
+        let splits = splits(cache.capacity, c.num_attention_heads);
         let partials = if device.gpu().is_some() && rows == 1 && splits > 1 {
             let shape = [rows, c.num_attention_heads, splits, c.head_dim + 2];
             Some(device.alloc("attention_partials", &shape, DType::F32)?)
@@ -213,7 +215,13 @@ impl Decoder {
             let q = self.project(r, &layer.q_proj, rows, c.num_attention_heads, rope, start, x, &s.q)?;
             let k = self.project(r, &layer.k_proj, rows, c.num_key_value_heads, rope, start, x, &s.k)?;
             let v = self.project(r, &layer.v_proj, rows, c.num_key_value_heads, None, start, x, &s.v)?;
-            let kv_write = || KvWrite { rows, kv_dim: c.kv_dim(), capacity: cache.capacity, dtype: cache.dtype };
+            let kv_write = || KvWrite {
+                rows,
+                num_key_value_heads: c.num_key_value_heads,
+                head_dim: c.head_dim,
+                capacity: cache.capacity,
+                dtype: cache.dtype,
+            };
             r.record(kv_write(), &[k, start, keys])?;
             r.record(kv_write(), &[v, start, values])?;
             self.attention(

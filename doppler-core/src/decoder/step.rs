@@ -74,10 +74,12 @@ pub(super) fn vectors(device: &Device, model: &Model, c: &ModelConfig, i: usize)
     Ok(tensor)
 }
 
-/// Pieces of the context that one row is split into.
-pub(super) fn splits(capacity: usize) -> usize {
-    // A piece of 64 positions is one step of the kernel; more than 64 pieces would make the reduction the longer part.
-    capacity.div_ceil(64).min(64)
+/// Pieces of the context that one row is split into, each of them `heads` workgroups.
+pub(crate) fn splits(capacity: usize, heads: usize) -> usize {
+    // What a large GPU runs at a time; with fewer, its memory waits. More than 256 pieces would make the reduction the longer
+    // part, and a piece of 64 positions is one step of the kernel.
+    const WORKGROUPS: usize = 1024;
+    capacity.div_ceil(64).min((WORKGROUPS / heads).clamp(64, 256))
 }
 
 /// The activations of a step.
@@ -130,7 +132,7 @@ impl Decoder {
         let Inputs { cache, ids, start, rows, logit_rows } = inputs;
         let mut recorder = Recorder::new();
         let r = &mut recorder;
-        let splits = splits(cache.capacity);
+        let splits = splits(cache.capacity, c.num_key_value_heads);
         // Layers differ in this: the mixes of formats that people use give only some of them larger values.
         let together = Scratch::new(device, c, rows, splits)?;
         let apart =
@@ -278,4 +280,16 @@ pub(super) fn fuse(
         down_proj: whole(&layer.down_proj, "down_proj")?,
         vectors,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_fill_a_large_gpu_and_are_no_shorter_than_a_step() {
+        assert_eq!([1, 64, 65, 512, 4096].map(|capacity| splits(capacity, 8)), [1, 1, 2, 8, 64]);
+        // One, three, eight and 32 heads at great depth.
+        assert_eq!([1, 3, 8, 32].map(|heads| splits(32_768, heads)), [256, 256, 128, 64]);
+    }
 }

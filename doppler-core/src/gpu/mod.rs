@@ -4,12 +4,13 @@ mod adapter;
 mod choose;
 mod compute;
 mod isolated;
+mod paced;
 mod pipeline_cache;
 mod pool;
 mod profile;
 mod readback;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +19,7 @@ use doppler_kernels::{Entry, KERNELS, Tier};
 pub use adapter::AdapterReport;
 use adapter::{Failure, Opened};
 pub(crate) use compute::GpuStep;
+pub(crate) use paced::pieces;
 use pool::{Pool, size_class};
 pub(crate) use pool::{PooledBuffer, lock};
 pub use profile::{GpuCounters, KernelTimes};
@@ -60,6 +62,12 @@ pub(crate) struct Gpu {
     /// Bytes of weights written since the last wait.
     queued: AtomicU64,
     counters: profile::Counters,
+    /// Multiply-adds in one submission of a prompt.
+    pub most_work: u64,
+    /// Submissions of prompts that may not have ended, oldest first.
+    paced: Mutex<VecDeque<wgpu::SubmissionIndex>>,
+    /// The last submission of a recording.
+    newest: Mutex<Option<wgpu::SubmissionIndex>>,
 }
 
 impl Drop for Gpu {
@@ -94,6 +102,7 @@ impl Gpu {
         let Opened { adapter, device, queue, tier, failure } = adapter::open(adapter, options).await?;
         let limits = device.limits();
         let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let most_work = options.submission_work.unwrap_or_else(|| paced::most_work(&adapter, &tier)).max(1);
         let learned = Learned::open(&options.cache, options.untuned, &adapter);
         Ok(Some(Gpu {
             kernels: KERNELS,
@@ -114,6 +123,9 @@ impl Gpu {
             staging: Mutex::default(),
             queued: AtomicU64::new(0),
             counters: profile::Counters::default(),
+            most_work,
+            paced: Mutex::default(),
+            newest: Mutex::default(),
         }))
     }
 

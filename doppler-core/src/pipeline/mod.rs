@@ -1,6 +1,7 @@
 //! The pipeline: token ids in, logits out, with a key-value cache that grows and rewinds.
 
 mod builder;
+mod chunk;
 mod next;
 mod tune;
 mod warm_up;
@@ -285,7 +286,8 @@ impl DecoderPipeline {
 
     /// Submits one chunk; its logits when any are wanted.
     fn submit_chunk(&mut self, chunk: &[u32], logit_rows: usize) -> Result<Option<Pending>, Error> {
-        self.reserve(self.computed + chunk.len())?;
+        let end = self.computed + chunk.len();
+        self.reserve(end)?;
         self.go_to(self.computed)?;
         let device = self.device.clone();
         let fresh;
@@ -300,8 +302,8 @@ impl DecoderPipeline {
         };
         device.write(&forward.ids, bytemuck::cast_slice(chunk))?;
         let read = forward.logits.as_ref().map(|logits| (logits, logits.len()));
-        let pending = device.submit(&[&forward.recording], read)?;
-        self.computed += chunk.len();
+        let pending = device.submit_paced(&forward.recording, read, end)?;
+        self.computed = end;
         Ok(pending)
     }
 
@@ -340,10 +342,11 @@ impl DecoderPipeline {
         self.reserve(self.computed + input.len())?;
         let before = self.computed;
         let mut pending = Vec::new();
-        let mut left = input.len();
-        for chunk in input.chunks(self.prefill_chunk) {
-            left -= chunk.len();
-            let wanted = rows.saturating_sub(left).min(chunk.len());
+        let mut rest = &input[..];
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(self.chunk_rows(rest.len(), rows));
+            rest = after;
+            let wanted = rows.saturating_sub(rest.len()).min(chunk.len());
             match self.submit_chunk(chunk, wanted) {
                 Ok(logits) => pending.extend(logits),
                 Err(error) => {

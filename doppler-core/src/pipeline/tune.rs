@@ -25,7 +25,7 @@ impl DecoderPipeline {
         self.forget_flight();
         self.tokens.clear();
         self.computed = 0;
-        let longest = self.prefill_chunk.min(self.max_seq_len);
+        let longest = self.chunk_rows(self.max_seq_len, 1);
         self.reserve(longest)?;
         let mut tuner = Tuner::new(gpu, budget);
         // Deep in the context, as most steps are: its cost is what grows.

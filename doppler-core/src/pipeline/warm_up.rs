@@ -13,7 +13,7 @@ impl DecoderPipeline {
             return Ok(());
         }
         self.decode_step()?;
-        let rows = self.prefill_chunk.min(self.max_seq_len);
+        let rows = self.chunk_rows(self.max_seq_len, 1);
         let prompt = self.device.alloc("ids", &[rows], DType::U32).and_then(|ids| self.record(ids, rows, 1));
         match prompt {
             // A shorter prompt may still fit; one that does not will say so.

@@ -12,9 +12,14 @@ const FIXTURE: &str = "tests/fixtures/llama/llama3_scaled";
 
 /// A converted tiny model in a folder of its own, to be broken.
 pub fn model() -> (TempDir, PathBuf) {
+    model_of(FIXTURE)
+}
+
+/// Another one.
+pub fn model_of(fixture: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("model.rdrr");
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(FIXTURE);
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture);
     convert(&fixture, &out, &ConvertOptions::default(), |_| {}).unwrap();
     (folder, out)
 }

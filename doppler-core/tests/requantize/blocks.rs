@@ -40,7 +40,7 @@ pub fn pack(dtype: DType, x: &[f32], block: &mut [u8]) {
             pairs_of_32(&codes, &mut block[48..]);
         }
         DType::Q6_K => q6_k(x, block),
-        DType::U32 | DType::A8 => unreachable!("no format of weights"),
+        DType::U32 | DType::A8 | DType::C8 => unreachable!("no format of weights"),
     }
 }
 

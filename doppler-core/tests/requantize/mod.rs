@@ -68,7 +68,7 @@ fn number(dtype: DType) -> u32 {
         DType::Q5_K => 13,
         DType::Q6_K => 14,
         DType::BF16 => 30,
-        DType::U32 | DType::A8 => unreachable!("no format of weights"),
+        DType::U32 | DType::A8 | DType::C8 => unreachable!("no format of weights"),
     }
 }
 

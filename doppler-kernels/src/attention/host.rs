@@ -1,6 +1,6 @@
 //! Attention on the CPU: a few rows of one head at a time, scores first, then the values, eight elements at a time.
 
-use std::ops::Range;
+use std::ops::{Range, RangeFrom};
 
 use doppler_rdrr::DType;
 use rayon::prelude::*;
@@ -71,18 +71,20 @@ impl WithIsa for Attend<'_, '_> {
 
     #[inline(always)]
     fn with<I: Isa>(mut self, isa: I) -> Self::Output {
-        let f16 = self.a.kv == DType::F16;
+        let kv = self.a.kv;
         if self.ranges.len() == ROWS {
-            return match f16 {
-                true => self.rows::<I, true, ROWS>(isa, 0).to_vec(),
-                false => self.rows::<I, false, ROWS>(isa, 0).to_vec(),
+            return match kv {
+                DType::F16 => self.rows::<I, F16, ROWS>(isa, 0).to_vec(),
+                DType::C8 => self.rows::<I, C8, ROWS>(isa, 0).to_vec(),
+                _ => self.rows::<I, F32, ROWS>(isa, 0).to_vec(),
             };
         }
         let mut stats = Vec::with_capacity(ROWS);
         for r in 0..self.ranges.len() {
-            let [of_row] = match f16 {
-                true => self.rows::<I, true, 1>(isa, r),
-                false => self.rows::<I, false, 1>(isa, r),
+            let [of_row] = match kv {
+                DType::F16 => self.rows::<I, F16, 1>(isa, r),
+                DType::C8 => self.rows::<I, C8, 1>(isa, r),
+                _ => self.rows::<I, F32, 1>(isa, r),
             };
             stats.push(of_row);
         }
@@ -92,12 +94,13 @@ impl WithIsa for Attend<'_, '_> {
 
 impl Attend<'_, '_> {
     #[inline(always)]
-    fn rows<I: Isa, const F16: bool, const R: usize>(&mut self, isa: I, first: usize) -> [(f32, f32); R] {
+    fn rows<I: Isa, F: Cached, const R: usize>(&mut self, isa: I, first: usize) -> [(f32, f32); R] {
         let a = self.a;
         let (heads, dim) = (a.num_attention_heads, a.head_dim);
         let kv_head = self.head / (heads / a.num_key_value_heads);
-        let row_bytes = dim * a.kv.block_bytes();
-        let at = |position: usize| (position * a.num_key_value_heads + kv_head) * row_bytes;
+        let row_bytes = a.kv.row_bytes(dim).expect("heads are whole blocks: a cache of others is not made");
+        // Of the keys or the values.
+        let row = |position: usize| (position * a.num_key_value_heads + kv_head) * row_bytes..;
         let q: [&[f32]; R] = std::array::from_fn(|r| &self.q[((first + r) * heads + self.head) * dim..][..dim]);
         let ranges = &self.ranges[first..first + R];
         let seen = ranges[0].start..ranges[R - 1].end.max(ranges[0].start);
@@ -105,7 +108,7 @@ impl Attend<'_, '_> {
 
         let mut weights = vec![0f32; R * len];
         for (i, position) in seen.clone().enumerate() {
-            let scores = dots::<I, F16, R>(isa, q, &self.k[at(position)..][..row_bytes]);
+            let scores = dots::<I, F, R>(isa, q, &self.k[row(position)][..row_bytes]);
             (0..R).for_each(|r| weights[r * len + i] = scores[r]);
         }
         let mut stats = [(EMPTY as f32, 0.0); R];
@@ -120,16 +123,16 @@ impl Attend<'_, '_> {
 
         let mut d = 0;
         while d + 16 <= dim {
-            self.sum::<I, F16, R, 2>(isa, first, &weights, seen.clone(), at, d);
+            self.sum::<I, F, R, 2>(isa, first, &weights, seen.clone(), row, d);
             d += 16;
         }
         if d + 8 <= dim {
-            self.sum::<I, F16, R, 1>(isa, first, &weights, seen.clone(), at, d);
+            self.sum::<I, F, R, 1>(isa, first, &weights, seen.clone(), row, d);
             d += 8;
         }
         for d in d..dim {
             for r in 0..R {
-                let value = |position| number::<F16>(&self.v[at(position)..], d);
+                let value = |position| F::number(&self.v[row(position)], dim, d);
                 let terms = seen.clone().zip(&weights[r * len..][..len]).map(|(position, w)| w * value(position));
                 self.sums[first + r][d] = terms.sum();
             }
@@ -139,24 +142,23 @@ impl Attend<'_, '_> {
 
     /// 8 · N elements of the weighted values, from element `d` on.
     #[inline(always)]
-    fn sum<I: Isa, const F16: bool, const R: usize, const N: usize>(
+    fn sum<I: Isa, F: Cached, const R: usize, const N: usize>(
         &mut self,
         isa: I,
         first: usize,
         weights: &[f32],
         seen: Range<usize>,
-        at: impl Fn(usize) -> usize,
+        row: impl Fn(usize) -> RangeFrom<usize>,
         d: usize,
     ) {
         let len = seen.len();
-        let size = if F16 { 2 } else { 4 };
         let rows: [&[f32]; R] = std::array::from_fn(|r| &weights[r * len..][..len]);
         let mut sums = [[isa.splat(0.0); N]; R];
         for (i, position) in seen.enumerate() {
-            let values = &self.v[at(position) + d * size..][..8 * N * size];
+            let values = &self.v[row(position)];
             let mut loaded = [isa.splat(0.0); N];
             for (n, loaded) in loaded.iter_mut().enumerate() {
-                *loaded = eight::<I, F16>(isa, values, n);
+                *loaded = F::eight(isa, values, self.a.head_dim, d / 8 + n);
             }
             for r in 0..R {
                 let weight = isa.splat(rows[r][i]);
@@ -207,11 +209,12 @@ fn softmax<I: Isa>(isa: I, a: &Attention, scores: &mut [f32]) -> (f32, f32) {
 
 /// One key with R queries.
 #[inline(always)]
-fn dots<I: Isa, const F16: bool, const R: usize>(isa: I, q: [&[f32]; R], key: &[u8]) -> [f32; R] {
-    let whole = q[0].len() / 8;
+fn dots<I: Isa, F: Cached, const R: usize>(isa: I, q: [&[f32]; R], key: &[u8]) -> [f32; R] {
+    let dim = q[0].len();
+    let whole = dim / 8;
     let mut sums = [isa.splat(0.0); R];
     for i in 0..whole {
-        let key = eight::<I, F16>(isa, key, i);
+        let key = F::eight(isa, key, dim, i);
         for r in 0..R {
             sums[r] = isa.mul_add(isa.floats(q[r].as_chunks::<8>().0[i]), key, sums[r]);
         }
@@ -220,28 +223,69 @@ fn dots<I: Isa, const F16: bool, const R: usize>(isa: I, q: [&[f32]; R], key: &[
     for r in 0..R {
         scores[r] = isa.total(sums[r]);
         for (d, q) in q[r].iter().enumerate().skip(8 * whole) {
-            scores[r] += q * number::<F16>(key, d);
+            scores[r] += q * F::number(key, dim, d);
         }
     }
     scores
 }
 
-/// Elements 8i … 8i + 7.
-#[inline(always)]
-fn eight<I: Isa, const F16: bool>(isa: I, row: &[u8], i: usize) -> I::Floats {
-    if F16 {
-        isa.widened::<true>(bytemuck::cast(row.as_chunks::<16>().0[i]))
-    } else {
-        isa.floats(bytemuck::cast(row.as_chunks::<32>().0[i]))
+/// How a head of `dim` elements lies in the cache; `head` begins with it.
+trait Cached {
+    /// Elements 8i … 8i + 7.
+    fn eight<I: Isa>(isa: I, head: &[u8], dim: usize, i: usize) -> I::Floats;
+
+    /// Element `d`.
+    fn number(head: &[u8], dim: usize, d: usize) -> f32;
+}
+
+struct F32;
+struct F16;
+struct C8;
+
+impl Cached for F32 {
+    #[inline(always)]
+    fn eight<I: Isa>(isa: I, head: &[u8], _: usize, i: usize) -> I::Floats {
+        isa.floats(bytemuck::cast(head.as_chunks::<32>().0[i]))
+    }
+
+    #[inline(always)]
+    fn number(head: &[u8], _: usize, d: usize) -> f32 {
+        f32::from_le_bytes(head.as_chunks::<4>().0[d])
     }
 }
 
-/// Element `d`.
-#[inline(always)]
-fn number<const F16: bool>(row: &[u8], d: usize) -> f32 {
-    if F16 {
-        half::f16::from_le_bytes([row[2 * d], row[2 * d + 1]]).to_f32()
-    } else {
-        f32::from_le_bytes(row.as_chunks::<4>().0[d])
+impl Cached for F16 {
+    #[inline(always)]
+    fn eight<I: Isa>(isa: I, head: &[u8], _: usize, i: usize) -> I::Floats {
+        isa.widened::<true>(bytemuck::cast(head.as_chunks::<16>().0[i]))
+    }
+
+    #[inline(always)]
+    fn number(head: &[u8], _: usize, d: usize) -> f32 {
+        half::f16::from_le_bytes(head.as_chunks::<2>().0[d]).to_f32()
+    }
+}
+
+impl C8 {
+    #[inline(always)]
+    fn scale(head: &[u8], dim: usize, block: usize) -> f32 {
+        f32::from_le_bytes(head[dim..].as_chunks::<4>().0[block])
+    }
+}
+
+impl Cached for C8 {
+    #[inline(always)]
+    fn eight<I: Isa>(isa: I, head: &[u8], dim: usize, i: usize) -> I::Floats {
+        let quants = head.as_chunks::<8>().0[i];
+        let mut numbers = [0.0; 8];
+        for (number, quant) in numbers.iter_mut().zip(quants) {
+            *number = f32::from(quant as i8);
+        }
+        isa.mul(isa.floats(numbers), isa.splat(C8::scale(head, dim, i / 4)))
+    }
+
+    #[inline(always)]
+    fn number(head: &[u8], dim: usize, d: usize) -> f32 {
+        C8::scale(head, dim, d / 32) * f32::from(head[d] as i8)
     }
 }

@@ -16,11 +16,11 @@ pub use split::{AttentionSplit, ENTRY as SPLIT_ENTRY};
 /// Each row attends to the positions up to its own: `y = Σ softmax(scale · q·k) · v`, with grouped heads, an optional
 /// sliding window and an optional soft cap of the scores (`cap · tanh(score / cap)`).
 ///
-/// | operand  | shape                                       | dtype      |
-/// |----------|---------------------------------------------|------------|
-/// | `q`, `y` | `[rows, num_attention_heads, head_dim]`     | f32        |
-/// | `k`, `v` | `[capacity, num_key_value_heads, head_dim]` | f32 or f16 |
-/// | `start`  | `[1]`                                       | u32        |
+/// | operand  | shape                                       | dtype          |
+/// |----------|---------------------------------------------|----------------|
+/// | `q`, `y` | `[rows, num_attention_heads, head_dim]`     | f32            |
+/// | `k`, `v` | `[capacity, num_key_value_heads, head_dim]` | f32, f16 or C8 |
+/// | `start`  | `[1]`                                       | u32            |
 ///
 /// Row r has position start + r < capacity, and sees positions max(0, start + r + 1 − window) … start + r. The tiers are
 /// `large` (heads of up to 64 elements, 32 KiB of workgroup memory), `small` (up to 256 elements) and `streaming` (any).
@@ -34,7 +34,7 @@ pub struct Attention {
     pub num_attention_heads: usize,
     /// Key and value heads; divides `num_attention_heads`.
     pub num_key_value_heads: usize,
-    /// Elements of a head; even.
+    /// Elements of a head; even, and with C8 whole blocks of 32.
     pub head_dim: usize,
     /// Positions of the cache.
     pub capacity: usize,
@@ -44,7 +44,7 @@ pub struct Attention {
     pub softcap: Option<f32>,
     /// Positions that a row sees, its own included.
     pub sliding_window: Option<usize>,
-    /// F32 or F16.
+    /// F32, F16 or C8.
     pub kv: DType,
 }
 
@@ -63,7 +63,11 @@ const STREAMING_WG: u32 = 64;
 
 impl Attention {
     fn kv_file(&self) -> &'static str {
-        if self.kv == DType::F16 { include_str!("kv_f16.wgsl") } else { include_str!("kv_f32.wgsl") }
+        match self.kv {
+            DType::F16 => include_str!("kv_f16.wgsl"),
+            DType::C8 => include_str!("kv_c8.wgsl"),
+            _ => include_str!("kv_f32.wgsl"),
+        }
     }
 
     /// A tiled variant with BQ rows and BK positions a tile.
@@ -155,6 +159,12 @@ impl Kernel for Attention {
     fn workgroups(&self, variant: &Variant) -> [u32; 3] {
         let rows = if variant.name == "streaming" { 1 } else { variant.constant("BQ") as usize };
         [self.num_attention_heads as u32, self.rows.div_ceil(rows) as u32, 1]
+    }
+
+    fn multiply_adds(&self, positions: usize) -> u64 {
+        // Each row with the keys and with the values that some row of a tile sees.
+        let seen = self.sliding_window.map_or(positions, |window| positions.min(window + self.rows));
+        2 * (self.rows * self.num_attention_heads * self.head_dim) as u64 * seen as u64
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {

@@ -34,10 +34,14 @@ pub const ENTRY: Entry = Entry {
     strategy: cases::reduce_strategy,
 };
 
-/// Output elements of a workgroup that writes int8.
-const A8_ELEMENTS: usize = 64;
+const WG: usize = 256;
 
 impl AttentionReduce {
+    /// Output elements of a workgroup, whole blocks of int8: fewer, and more invocations for each, where there are many pieces.
+    fn elements(&self) -> usize {
+        if self.splits > 64 { 32 } else { 64 }
+    }
+
     fn reduce(&self, partials: &[f32], mut write: impl FnMut(usize, f64)) {
         let pitch = self.head_dim + 2;
         for (query, pieces) in partials.chunks_exact(self.splits * pitch).enumerate() {
@@ -56,13 +60,13 @@ impl Kernel for AttentionReduce {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        if self.y == DType::A8 {
-            let files = vec![shared::A8, include_str!("reduce_a8.wgsl")];
-            let consts = vec![("WG", 256), ("SLICES", 256 / A8_ELEMENTS as u32)];
-            return vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }];
-        }
-        let files = vec![include_str!("reduce.wgsl")];
-        vec![Variant { name: "portable", needs: Tier::PORTABLE, consts: vec![("WG", 64)], files }]
+        let consts = vec![("WG", WG as u32), ("SLICES", (WG / self.elements()) as u32)];
+        let mut files = match self.y {
+            DType::A8 => vec![shared::A8, include_str!("reduce_a8.wgsl")],
+            _ => vec![include_str!("reduce_f32.wgsl")],
+        };
+        files.push(include_str!("reduce.wgsl"));
+        vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }]
     }
 
     fn operands(&self) -> Vec<Operand> {
@@ -79,10 +83,7 @@ impl Kernel for AttentionReduce {
     }
 
     fn workgroups(&self, _: &Variant) -> [u32; 3] {
-        match self.y {
-            DType::A8 => grid((self.rows * self.num_attention_heads * self.head_dim).div_ceil(A8_ELEMENTS)),
-            _ => [self.num_attention_heads as u32, self.rows as u32, 1],
-        }
+        grid((self.rows * self.num_attention_heads * self.head_dim).div_ceil(self.elements()))
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {

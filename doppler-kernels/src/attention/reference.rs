@@ -76,6 +76,7 @@ mod tests {
     use doppler_rdrr::DType;
 
     use super::*;
+    use crate::Kernel;
 
     const A: Attention = Attention {
         rows: 1,
@@ -100,5 +101,15 @@ mod tests {
         }
         let windowed = Attention { sliding_window: Some(1), ..A };
         assert_eq!(attention(&windowed, &[&q, &k, &v, &[1.0]]), [0.0, 16.0, 0.0, 16.0]);
+    }
+
+    #[test]
+    fn work_by_hand() {
+        let a = Attention { rows: 3, ..A };
+        // Two heads of two elements, with keys and with values.
+        assert_eq!(a.multiply_adds(10), 3 * 2 * 2 * 10 * 2);
+        let windowed = Attention { sliding_window: Some(4), ..a };
+        assert_eq!(windowed.multiply_adds(10), 3 * 2 * 2 * 7 * 2);
+        assert_eq!(windowed.multiply_adds(5), 3 * 2 * 2 * 5 * 2);
     }
 }

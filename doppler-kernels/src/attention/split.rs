@@ -49,6 +49,10 @@ impl Kernel for AttentionSplit {
         [self.attention.num_attention_heads as u32, self.splits as u32, self.attention.rows as u32]
     }
 
+    fn multiply_adds(&self, positions: usize) -> u64 {
+        self.attention.multiply_adds(positions)
+    }
+
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
         vec![reference::split(self, inputs)]
     }

@@ -52,6 +52,8 @@ fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, us
     let tolerance = match a.kv {
         // A new key between two f16 may go either way.
         DType::F16 => Tolerance { atol: 2e-3, rtol: 3e-3, nmse: 1e-5 },
+        // Between two int8 as well, which are farther apart.
+        DType::C8 => Tolerance { atol: 3e-2, rtol: 5e-2, nmse: 1e-3 },
         _ => Tolerance { atol: 1e-4, rtol: 3e-4, nmse: 1e-8 },
     };
     let angles = random_f32(d.positions * d.rotary_dim / 2, seed + 4);
@@ -70,7 +72,7 @@ fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, us
         inputs.extend(apart.then_some(&values[..]));
         caches = appended.reference(&inputs);
     }
-    let kv = a.kv;
+    let (kv, head_dim) = (a.kv, a.head_dim);
     let kernel: Box<dyn Kernel> = if append { Box::new(appended) } else { Box::new(d) };
     let mut case = Case::new(label, kernel, tolerance)
         .input_f32(&new)
@@ -78,7 +80,7 @@ fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, us
         .input_f32(&table)
         .input_u32(&[position as u32]);
     for cache in caches {
-        case = if kv == DType::F16 { case.input_f16(&cache) } else { case.input_f32(&cache) };
+        case = case.input_cache(kv, &cache, head_dim);
     }
     if apart { case.input_f32(&values) } else { case }
 }
@@ -87,7 +89,7 @@ fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, us
 fn all(rows: usize, append: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     let case = |label, d, position, seed| case_of(label, d, (position, rows), append, seed);
-    for kv in [DType::F32, DType::F16] {
+    for kv in [DType::F32, DType::F16, DType::C8] {
         let shapes = [
             ((9, 3, 64, 0), 1),
             ((9, 3, 64, 130), 4),
@@ -98,7 +100,9 @@ fn all(rows: usize, append: bool) -> Vec<Case> {
             ((3, 1, 80, 64), 2),
             ((16, 1, 128, 9), 1),
         ];
-        cases.extend(shapes.map(|(shape, splits)| case("edge", kernel(shape, kv, splits), shape.3, 1)));
+        let fits = |((_, _, head_dim, _), _): &(Shape, usize)| kv != DType::C8 || head_dim.is_multiple_of(32);
+        let edge = |(shape, splits): (Shape, usize)| case("edge", kernel(shape, kv, splits), shape.3, 1);
+        cases.extend(shapes.into_iter().filter(fits).map(edge));
         let base = || kernel((4, 2, 32, 40), kv, 3);
         cases.push(case("bias", AttentionDecode { bias: true, ..base() }, 40, 2));
         cases.push(case("norm of heads", AttentionDecode { qk_norm: Some(1e-6), ..base() }, 40, 3));
@@ -125,13 +129,15 @@ pub fn append_edge_cases() -> Vec<Case> {
 #[cfg(feature = "testing")]
 fn random(append: bool) -> proptest::strategy::BoxedStrategy<Case> {
     use proptest::prelude::*;
-    let shape = (1usize..4, 1usize..5, 1usize..24, 0usize..90)
-        .prop_map(|(kv_heads, group, quads, position)| (kv_heads * group, kv_heads, 4 * quads, position));
-    let kv = proptest::sample::select(&[DType::F32, DType::F16]);
+    let unpacked =
+        (1usize..24, proptest::sample::select(&[DType::F32, DType::F16])).prop_map(|(quads, kv)| (4 * quads, kv));
+    let blocks = (1usize..5).prop_map(|blocks| (32 * blocks, DType::C8));
+    let shape = (1usize..4, 1usize..5, prop_oneof![2 => unpacked, 1 => blocks], 0usize..90)
+        .prop_map(|(kv_heads, group, (head_dim, kv), position)| ((kv_heads * group, kv_heads, head_dim, position), kv));
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let window = proptest::option::of(1usize..60);
-    (shape, kv, 1usize..7, flags, window, 1usize..9, any::<u32>())
-        .prop_map(move |(shape, kv, splits, (bias, norm, apart, rope), sliding_window, rows, seed)| {
+    (shape, 1usize..7, flags, window, 1usize..9, any::<u32>())
+        .prop_map(move |((shape, kv), splits, (bias, norm, apart, rope), sliding_window, rows, seed)| {
             let d = kernel(shape, kv, splits);
             let attention = Attention { sliding_window, ..d.attention };
             let qk_norm = norm.then_some(1e-6);

@@ -20,6 +20,7 @@ var<private> row: u32;
 
 // The queries of the group, then the new key.
 var<workgroup> heads: array<f32, (GROUP + 1u) * HEAD_DIM>;
+var<workgroup> new_values: array<vec4<f32>, QUADS>;
 var<workgroup> squares: array<f32, (GROUP + 1u) * 16u>;
 
 // Where head `h` of `heads` begins in `qkv`.
@@ -106,21 +107,46 @@ fn capped(dot: f32) -> f32 {
     return params.softcap * tanh(clamp(score / params.softcap, -15.0, 15.0));
 }
 
-fn new_key_quad(i: u32) -> Quad {
+fn magnitude(x: vec4<f32>) -> f32 {
+    let size = abs(x);
+    return max(max(size.x, size.y), max(size.z, size.w));
+}
+
+fn new_key(i: u32) -> vec4<f32> {
     let at = GROUP * HEAD_DIM + 4u * i;
-    return pack_quad(vec4<f32>(heads[at], heads[at + 1u], heads[at + 2u], heads[at + 3u]));
+    return vec4<f32>(heads[at], heads[at + 1u], heads[at + 2u], heads[at + 3u]);
 }
 
-fn new_value_quad(kv_head: u32, i: u32) -> Quad {
-    let d = kv_head * HEAD_DIM + 4u * i;
-    var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
-    if BIAS != 0u {
-        let at = (params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + d;
-        x += vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
+// A quad of the new key as the cache gives it back.
+fn new_key_quad(i: u32) -> Quad {
+    var largest = 0.0;
+    for (var j = 0u; j < BLOCK; j++) {
+        largest = max(largest, magnitude(new_key(i / BLOCK * BLOCK + j)));
     }
-    return pack_quad(x);
+    return pack_quad(new_key(i), largest);
 }
 
+// The same of the new value.
+fn new_value_quad(i: u32) -> Quad {
+    var largest = 0.0;
+    for (var j = 0u; j < BLOCK; j++) {
+        largest = max(largest, magnitude(new_values[i / BLOCK * BLOCK + j]));
+    }
+    return pack_quad(new_values[i], largest);
+}
+
+// The new value into workgroup memory; a barrier must follow.
+fn load_new_value(thread: u32, kv_head: u32) {
+    for (var i = thread; i < QUADS; i += WG) {
+        let d = kv_head * HEAD_DIM + 4u * i;
+        var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
+        if BIAS != 0u {
+            let at = (params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + d;
+            x += vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
+        }
+        new_values[i] = x;
+    }
+}
 
 struct Piece {
     position: u32,  // the new one
@@ -137,9 +163,9 @@ fn piece_of(piece: u32) -> Piece {
 }
 
 fn write_cache(thread: u32, kv_head: u32, position: u32) {
-    let row = (position * params.num_key_value_heads + kv_head) * QUADS;
+    let head = position * params.num_key_value_heads + kv_head;
     for (var i = thread; i < QUADS; i += WG) {
-        k[row + i] = new_key_quad(i);
-        v[row + i] = new_value_quad(kv_head, i);
+        store_key(head, i, new_key_quad(i));
+        store_value(head, i, new_value_quad(i));
     }
 }

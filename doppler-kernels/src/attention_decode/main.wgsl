@@ -20,7 +20,7 @@ fn load_keys(thread: u32, kv_head: u32, at: u32, end: u32) {
         let quad = thread + i * WG;
         let position = at + quad / QUADS;
         if quad < TILE * QUADS && position < end {
-            keys[i] = k[(position * params.num_key_value_heads + kv_head) * QUADS + quad % QUADS];
+            keys[i] = load_key(position * params.num_key_value_heads + kv_head, quad % QUADS);
         }
     }
 }
@@ -32,7 +32,7 @@ fn load_values(thread: u32, kv_head: u32, at: u32, end: u32) {
             let position = at + thread / ITEMS + j * SLICES;
             if position < end && item < ITEMS {
                 values_ahead[i * VALUES + j] =
-                    v[(position * params.num_key_value_heads + kv_head) * QUADS + item % QUADS];
+                    load_value(position * params.num_key_value_heads + kv_head, item % QUADS);
             }
         }
     }
@@ -53,11 +53,12 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     // Everything that comes from memory is asked for before anything is waited for.
     load_keys(thread, kv_head, begin, end);
     load_values(thread, kv_head, begin, end);
+    load_new_value(thread, kv_head);
+    load_heads(thread, kv_head);
     var new_value_quads: array<Quad, PER>;
     for (var i = 0u; i < PER; i++) {
-        new_value_quads[i] = new_value_quad(kv_head, (thread % ITEMS + i * WG) % QUADS);
+        new_value_quads[i] = new_value_quad((thread % ITEMS + i * WG) % QUADS);
     }
-    load_heads(thread, kv_head);
     // Of several rows, those before this one must be in the cache already.
     if ROWS == 1u && begin <= position && position < end {
         write_cache(thread, kv_head, position);

@@ -21,7 +21,7 @@ use crate::{Access, Attention, Entry, Kernel, Operand, Tier, Variant};
 /// | `vectors`    | [`AttentionDecode::vectors_len`]             | f32                     |
 /// | `table`      | `[positions, rotary_dim / 2, 2]`             | f32: cos, sin           |
 /// | `start`      | `[1]`                                        | u32: the first row's position |
-/// | `k`, `v`     | `[capacity, num_key_value_heads, head_dim]`  | f32 or f16, one row of each written |
+/// | `k`, `v`     | `[capacity, num_key_value_heads, head_dim]`  | f32, f16 or C8, one row of each written |
 /// | `partials`   | `[rows, num_attention_heads, splits, head_dim + 2]` | f32              |
 /// | `values`     | `[rows, kv_dim]`                             | f32; only if `values_apart` |
 ///
@@ -92,7 +92,11 @@ impl AttentionDecode {
             ("QK_NORM", u32::from(self.qk_norm.is_some())),
             ("ROWS", a.rows as u32),
         ];
-        let quads = if a.kv == DType::F16 { include_str!("quads_f16.wgsl") } else { include_str!("quads_f32.wgsl") };
+        let quads = match a.kv {
+            DType::F16 => include_str!("quads_f16.wgsl"),
+            DType::C8 => include_str!("quads_c8.wgsl"),
+            _ => include_str!("quads_f32.wgsl"),
+        };
         let files = [&[quads, include_str!("common.wgsl")], files].concat();
         vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }]
     }
@@ -115,9 +119,11 @@ fn items(a: &Attention) -> usize {
 /// Bytes of workgroup memory with tiles of `positions`.
 fn workgroup_bytes(a: &Attention, positions: usize) -> usize {
     let group = a.num_attention_heads / a.num_key_value_heads;
-    let quad = 4 * a.kv.block_bytes();
+    // Of C8, a word of quants and its scale.
+    let quad = if a.kv == DType::F32 { 16 } else { 8 };
     let rounded = |bytes: usize| bytes.next_multiple_of(16);
     rounded((group + 1) * a.head_dim * 4)
+        + rounded(a.head_dim * 4)
         + rounded((group + 1) * 16 * 4)
         + rounded(positions * (a.head_dim / 4 + 1) * quad)
         + rounded(group * positions * 4)
@@ -172,6 +178,10 @@ impl Kernel for AttentionDecode {
 
     fn workgroups(&self, _: &Variant) -> [u32; 3] {
         [self.attention.num_key_value_heads as u32, self.splits as u32, self.attention.rows as u32]
+    }
+
+    fn multiply_adds(&self, positions: usize) -> u64 {
+        self.attention.multiply_adds(positions)
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {

@@ -1,9 +1,7 @@
 //! The definition, from the definitions of the kernels that it stands for.
 
-use doppler_rdrr::DType;
-
 use super::AttentionDecode;
-use crate::{AttentionSplit, Kernel, RmsNorm, Rope};
+use crate::{AttentionSplit, Kernel, RmsNorm, Rope, kv_write};
 
 /// The queries, keys and values of all rows, ready to be attended with.
 struct Prepared {
@@ -50,10 +48,9 @@ fn written(d: &AttentionDecode, inputs: &[&[f32]], prepared: &Prepared) -> [Vec<
     let at = inputs[3][0] as usize * a.num_key_value_heads * a.head_dim;
     [(inputs[4], &prepared.k), (inputs[5], &prepared.v)].map(|(cache, rows)| {
         let mut cache = cache.to_vec();
-        for (slot, x) in cache[at..].iter_mut().zip(rows) {
-            // As the attention will read it.
-            *slot = if a.kv == DType::F16 { half::f16::from_f32(*x).to_f32() } else { *x };
-        }
+        let rows = kv_write::stored(a.kv, rows);
+        // As the attention will read it.
+        cache[at..][..rows.len()].copy_from_slice(&rows);
         cache
     })
 }

@@ -13,8 +13,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> q: array<vec4<f32>>;          // [rows, num_attention_heads, HEAD_DIM / 4]
-@group(0) @binding(1) var<storage, read> k: array<vec4<f16>>;          // [capacity, num_key_value_heads, HEAD_DIM / 4]
-@group(0) @binding(2) var<storage, read> v: array<vec4<f16>>;          // [capacity, num_key_value_heads, HEAD_DIM / 4]
 @group(0) @binding(3) var<storage, read> start: array<u32>;            // [1]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;          // [rows, num_attention_heads, HEAD_DIM]
 @group(0) @binding(5) var<uniform> params: Params;
@@ -49,7 +47,7 @@ fn load_keys(thread: u32, at: u32, end: u32, kv_head: u32) {
         // Beyond the end the last position stands in: its scores are not used.
         let position = min(at + i / QUADS, end - 1u);
         kv_tile[i / QUADS * PITCH + i % QUADS] =
-            k[(position * params.num_key_value_heads + kv_head) * QUADS + i % QUADS];
+            key_quad(position * params.num_key_value_heads + kv_head, i % QUADS);
     }
 }
 
@@ -57,7 +55,7 @@ fn load_values(thread: u32, at: u32, end: u32, kv_head: u32) {
     for (var i = thread; i < BK * QUADS; i += WG) {
         let position = min(at + i / QUADS, end - 1u);
         kv_tile[i / QUADS * PITCH + i % QUADS] =
-            v[(position * params.num_key_value_heads + kv_head) * QUADS + i % QUADS];
+            value_quad(position * params.num_key_value_heads + kv_head, i % QUADS);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{Attention, Entry, Kernel, Operand, Tier, Variant, attention};
 
 /// [`Attention`] with queries and softmax weights rounded to f16 and sums in f32.
 ///
-/// Operands as [`Attention`], with a cache of f16.
+/// Operands as [`Attention`], with a cache of f16 or C8.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionHalf(pub Attention);
 
@@ -23,7 +23,7 @@ impl AttentionHalf {
     /// Whether it takes heads of this size from such a cache.
     #[must_use]
     pub fn takes(head_dim: usize, kv: DType) -> bool {
-        kv == DType::F16 && head_dim.is_multiple_of(16) && head_dim <= 256
+        matches!(kv, DType::F16 | DType::C8) && head_dim.is_multiple_of(16) && head_dim <= 256
     }
 
     /// Rows of a workgroup: as many as its memory holds.
@@ -47,7 +47,8 @@ impl Kernel for AttentionHalf {
             ..Tier::SUBGROUP
         };
         let consts = vec![("BQ", bq), ("HEAD_DIM", head_dim)];
-        let files = vec![include_str!("attention_half.wgsl")];
+        let kv = if self.0.kv == DType::C8 { include_str!("kv_c8.wgsl") } else { include_str!("kv_f16.wgsl") };
+        let files = vec![kv, include_str!("attention_half.wgsl")];
         let mut variants = vec![Variant { name: "coop", needs, consts, files }];
         variants.extend(self.0.variants());
         variants
@@ -66,6 +67,11 @@ impl Kernel for AttentionHalf {
             "coop" => [self.0.num_attention_heads as u32, self.0.rows.div_ceil(self.bq()) as u32, 1],
             _ => self.0.workgroups(variant),
         }
+    }
+
+    fn multiply_adds(&self, positions: usize) -> u64 {
+        // Twice with the keys.
+        self.0.multiply_adds(positions) / 2 * 3
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {

@@ -103,6 +103,10 @@ impl Kernel for GemmHalf {
         [self.0.out_features.div_ceil(tn) as u32, self.0.rows.div_ceil(tm) as u32, 1]
     }
 
+    fn multiply_adds(&self, positions: usize) -> u64 {
+        self.0.multiply_adds(positions)
+    }
+
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
         let scale = inputs.last().expect("a scale for each row");
         let row = |(row, scale): (&[f32], &f32)| row.iter().map(|v| v * scale).collect::<Vec<_>>();

@@ -44,7 +44,7 @@ pub(crate) fn units_of(weight: DType) -> Option<[&'static str; 3]> {
         DType::Q4_K => [VECTORS, PAIR, include_str!("units/q4_k.wgsl")],
         DType::Q5_K => [VECTORS, PAIR, include_str!("units/q5_k.wgsl")],
         DType::Q6_K => [WORDS, "", include_str!("units/q6_k.wgsl")],
-        DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 => return None,
+        DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 | DType::C8 => return None,
     })
 }
 

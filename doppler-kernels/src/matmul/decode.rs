@@ -12,8 +12,8 @@ fn half(bytes: &[u8], at: usize) -> f32 {
 #[inline(always)]
 pub fn row(dtype: DType, row: &[u8], out: &mut [f32]) {
     match dtype {
-        // The last two are no weights.
-        DType::F32 | DType::U32 | DType::A8 => {
+        // The last three are no weights.
+        DType::F32 | DType::U32 | DType::A8 | DType::C8 => {
             for (y, b) in out.iter_mut().zip(row.as_chunks::<4>().0) {
                 *y = f32::from_le_bytes(*b);
             }

@@ -113,6 +113,10 @@ impl Kernel for MatMul {
         }
     }
 
+    fn multiply_adds(&self, _positions: usize) -> u64 {
+        self.rows as u64 * self.out_features as u64 * self.in_features as u64
+    }
+
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
         let before = inputs.get(2).map_or_else(|| vec![0.0; self.rows * self.y_stride], |y| y.to_vec());
         vec![reference::matmul(self, inputs[0], inputs[1], before)]

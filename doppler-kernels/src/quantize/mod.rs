@@ -36,18 +36,39 @@ pub const ENTRY: Entry = Entry {
 
 const WG: u32 = 256;
 
+/// Up to 32 values as int8 under one scale, and the scale.
+pub(crate) fn block(values: &[f32]) -> (impl Iterator<Item = i8>, f32) {
+    let largest = values.iter().fold(0f32, |m, v| m.max(v.abs()));
+    // The least positive number instead of zero: an all-zero block divides by it.
+    let inverse = 127.0 / largest.max(1e-30);
+    (values.iter().map(move |v| (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8), largest / 127.0)
+}
+
+/// The bytes of rows of `cols` values as [`DType::C8`]; whole blocks.
+pub(crate) fn cache_rows(values: &[f32], cols: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(values.len() / 32 * DType::C8.block_bytes());
+    for row in values.chunks_exact(cols) {
+        let mut scales = Vec::with_capacity(cols / 32);
+        for values in row.chunks_exact(32) {
+            let (quants, scale) = block(values);
+            bytes.extend(quants.map(|q| q as u8));
+            scales.push(scale);
+        }
+        scales.iter().for_each(|scale| bytes.extend(scale.to_le_bytes()));
+    }
+    bytes
+}
+
 /// The bytes of rows of `cols` values as [`DType::A8`]; whole blocks.
 pub(crate) fn rows(values: &[f32], cols: usize) -> Vec<u8> {
     let row = |values: &[f32]| {
         let (mut quants, mut infos) = (Vec::new(), Vec::new());
         for values in values.chunks_exact(32) {
-            let largest = values.iter().fold(0f32, |m, v| m.max(v.abs()));
-            let inverse = 127.0 / largest.max(1e-30);
-            let block: Vec<i8> =
-                values.iter().map(|v| (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8).collect();
+            let (codes, scale) = block(values);
+            let block: Vec<i8> = codes.collect();
             let sum = |half: &[i8]| half.iter().map(|&q| i16::from(q)).sum::<i16>().to_le_bytes();
             quants.extend(block.iter().map(|&q| q as u8));
-            infos.extend((largest / 127.0).to_le_bytes());
+            infos.extend(scale.to_le_bytes());
             infos.extend(sum(&block[..16]));
             infos.extend(sum(&block[16..]));
         }
@@ -119,5 +140,11 @@ mod tests {
         assert_eq!(bytes[32..36], 1f32.to_le_bytes());
         assert_eq!(bytes[36..40], [(-63i16).to_le_bytes(), 2i16.to_le_bytes()].concat());
         assert_eq!(energy(&values), [127f32.powi(2) + 63.5f32.powi(2) + 4.0]);
+        // Two blocks of the cache: all quants, then both scales.
+        let halved: Vec<f32> = values.iter().copied().chain(values.map(|v| v / 2.0)).collect();
+        let cached = cache_rows(&halved, 64);
+        assert_eq!(cached[..32], bytes[..32]);
+        assert_eq!(cached[32..64], bytes[..32]);
+        assert_eq!(cached[64..], [1f32.to_le_bytes(), 0.5f32.to_le_bytes()].concat());
     }
 }

@@ -22,8 +22,8 @@ pub fn load(dtype: DType) -> Vec<&'static str> {
     const SCALE_MIN_K: &str = include_str!("scale_min_k.wgsl");
     const PAIRS: &str = include_str!("load_pairs.wgsl");
     match dtype {
-        // The last two are no weights.
-        DType::F32 | DType::U32 | DType::A8 => vec![include_str!("load_f32.wgsl")],
+        // The last three are no weights.
+        DType::F32 | DType::U32 | DType::A8 | DType::C8 => vec![include_str!("load_f32.wgsl")],
         DType::F16 => vec![include_str!("load_f16.wgsl"), PAIRS],
         DType::BF16 => vec![include_str!("load_bf16.wgsl"), PAIRS],
         DType::Q4_0 => vec![BYTES, include_str!("load_q4_0.wgsl")],

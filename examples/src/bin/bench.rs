@@ -42,6 +42,9 @@ struct Args {
     /// KERNEL=VARIANT[,KERNEL=VARIANT]
     #[arg(long, num_args = 2, value_names = ["A", "B"])]
     compare: Vec<String>,
+    /// Instead of one prompt, fill one context further and further and tell the speed at each of these depths
+    #[arg(long, value_delimiter = ',', value_name = "DEPTH,…", conflicts_with = "compare")]
+    depths: Vec<usize>,
     /// First time the kernels' variants on this model, for so many seconds at most, and keep the fastest
     #[arg(long, value_name = "SECONDS")]
     tune: Option<u64>,
@@ -71,11 +74,14 @@ async fn run(mut args: Args) -> Result<()> {
     if let [a, b] = args.compare.as_slice() {
         return compare(&args, a, b).await;
     }
+    if !args.depths.is_empty() {
+        return by_depth(&args).await;
+    }
     let started = Instant::now();
     let mut pipeline = args.model.load().await?;
     let load = started.elapsed();
     tune(&args, &mut pipeline)?;
-    let prompt = prompt(&args, &pipeline);
+    let prompt = prompt(args.prompt, &pipeline);
     let first = one_run(&mut pipeline, &prompt, &args).await?;
     let before = pipeline.device().counters();
     let mut runs = Vec::new();
@@ -120,9 +126,9 @@ async fn run(mut args: Args) -> Result<()> {
 }
 
 /// The same tokens for the same model, whatever they mean.
-fn prompt(args: &Args, pipeline: &DecoderPipeline) -> Vec<u32> {
+fn prompt(tokens: usize, pipeline: &DecoderPipeline) -> Vec<u32> {
     let vocab_size = pipeline.config().vocab_size as u32;
-    (0..args.prompt as u32).map(|i| (100 + i % 97 * 7) % vocab_size).collect()
+    (0..tokens as u32).map(|i| (100 + i % 97 * 7) % vocab_size).collect()
 }
 
 /// What `--import`, `--tune` and `--export` ask for, told on stderr.
@@ -168,7 +174,7 @@ async fn configured(args: &Args, configuration: &str) -> Result<DecoderPipeline>
 /// Runs A and B in pairs, each first as often as second, and tells how much longer B takes.
 async fn compare(args: &Args, a: &str, b: &str) -> Result<()> {
     let mut pipelines = [configured(args, a).await?, configured(args, b).await?];
-    let prompt = prompt(args, &pipelines[0]);
+    let prompt = prompt(args.prompt, &pipelines[0]);
     for pipeline in &mut pipelines {
         one_run(pipeline, &prompt, args).await?;
     }
@@ -205,19 +211,111 @@ async fn compare(args: &Args, a: &str, b: &str) -> Result<()> {
     Ok(())
 }
 
+/// Prefill of each stretch from depth to depth, and decoding at its end.
+async fn by_depth(args: &Args) -> Result<()> {
+    anyhow::ensure!(args.runs > 0 && args.tokens > 0, "a depth takes --runs 1 and --tokens 1 or more");
+    let mut depths = args.depths.clone();
+    depths.sort_unstable();
+    depths.dedup();
+    let deepest = depths.last().copied().unwrap_or(0).max(1);
+    let mut model = args.model.clone();
+    model.max_seq_len.get_or_insert(deepest + args.tokens);
+    let mut pipeline = model.load().await?;
+    tune(args, &mut pipeline)?;
+    let prompt = prompt(deepest, &pipeline);
+    // What is compiled before its first use is compiled here.
+    one_run(&mut pipeline, &prompt[..deepest.min(512)], args).await?;
+    pipeline.rewind(0)?;
+    let mut rows = Vec::new();
+    for depth in depths {
+        // Nothing follows from no token at all.
+        let stretch = &prompt[pipeline.tokens().len()..depth.max(1)];
+        let started = Instant::now();
+        if !stretch.is_empty() {
+            pipeline.forward(stretch, 1).await?;
+        }
+        let prefill = started.elapsed();
+        let mut runs = Vec::new();
+        // The first run records the step for the cache as it is now.
+        for _ in 0..=args.runs {
+            pipeline.rewind(depth.max(1))?;
+            runs.push(decode(&mut pipeline, args).await?);
+        }
+        runs.remove(0);
+        pipeline.rewind(depth.max(1))?;
+        let tok_s = |tokens: usize, time: Duration| tokens as f64 / time.as_secs_f64();
+        rows.push(json!({
+            "depth": depth,
+            "prefill_tokens": stretch.len(),
+            "prefill_tok_s": (stretch.len() > 1).then(|| tok_s(stretch.len(), prefill)),
+            "decode_tok_s": median(runs.iter().map(|run| tok_s(run.len(), run.iter().sum()))),
+            "token_us_p50": median(runs.iter().flatten().map(Duration::as_secs_f64)) * 1e6,
+            "decode_kernels": kernels(|| pipeline.profile_decode())?,
+        }));
+    }
+    let report = json!({
+        "model": args.model.model,
+        "device": pipeline.device().report().adapter,
+        "kv_dtype": args.model.kv_dtype.name(),
+        "int8_activations": pipeline.why_not_int8().map_or("yes", |why| why),
+        "context": pipeline.max_seq_len(),
+        "kv_cache_bytes": pipeline.plan().kv_cache,
+        "peak_gpu_bytes": pipeline.device().peak_gpu_bytes(),
+        "generated": args.tokens,
+        "depths": rows,
+    });
+    if args.json {
+        println!("{report}");
+    } else {
+        table_by_depth(&report);
+    }
+    Ok(())
+}
+
+fn table_by_depth(report: &Value) {
+    let scalars = report.as_object().into_iter().flatten().filter(|(_, value)| !value.is_array());
+    scalars.for_each(|(name, value)| println!("{name:26} {value}"));
+    println!(
+        "{:>8} {:>15} {:>14} {:>13} {:>13}",
+        "depth", "prefill tok/s", "decode tok/s", "attention µs", "all kernels"
+    );
+    for row in report["depths"].as_array().into_iter().flatten() {
+        let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
+        let kernels = row["decode_kernels"].as_object();
+        let total = |of: &str| {
+            let times =
+                kernels?.iter().filter(|(kernel, _)| kernel.starts_with(of)).filter_map(|(_, t)| t["us"].as_f64());
+            Some(times.sum())
+        };
+        println!(
+            "{:>8} {:>15} {:>14} {:>13} {:>13}",
+            row["depth"].to_string(),
+            number(row["prefill_tok_s"].as_f64()),
+            number(row["decode_tok_s"].as_f64()),
+            number(total("attention")),
+            number(total(""))
+        );
+    }
+}
+
 async fn one_run(pipeline: &mut DecoderPipeline, prompt: &[u32], args: &Args) -> Result<Run> {
-    let sampler = args.sampling.sampler();
     pipeline.rewind(0)?;
     let started = Instant::now();
     pipeline.forward(prompt, 1).await?;
     let prefill = started.elapsed();
+    Ok(Run { prefill, tokens: decode(pipeline, args).await? })
+}
+
+/// The time of each of so many tokens.
+async fn decode(pipeline: &mut DecoderPipeline, args: &Args) -> Result<Vec<Duration>> {
+    let sampler = args.sampling.sampler();
     let mut times = Vec::new();
     for _ in 0..args.tokens {
         let started = Instant::now();
         pipeline.next(&sampler).await?;
         times.push(started.elapsed());
     }
-    Ok(Run { prefill, tokens: times })
+    Ok(times)
 }
 
 /// The time of a step of several rows behind the prompt, from its submission to the logits of the last, in turns with one row.

@@ -56,7 +56,7 @@ fn matmul_on(m: &MatMul, x: &[f32], weight: &[u8], y: &mut [f32], portable: bool
         DType::Q4_K => share::<Q4K, 144>(m, &x, weight, y, portable),
         DType::Q5_K => share::<Q5K, 176>(m, &x, weight, y, portable),
         DType::Q6_K => share::<Q6K, 210>(m, &x, weight, y, portable),
-        DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 => {
+        DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 | DType::C8 => {
             unreachable!("unpacked weights have no int8 form")
         }
     }
