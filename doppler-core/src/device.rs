@@ -10,7 +10,7 @@ use doppler_rdrr::DType;
 
 use crate::gpu::{self, AdapterReport, Gpu, GpuCounters, KernelTimes, lock};
 use crate::host::Host;
-use crate::recorder::{Step, kernel_key};
+use crate::recorder::{Step, kernel_key, profile_key};
 use crate::tensor::{MappedPiece, Storage, read, write};
 use crate::{DeviceCache, Error, Recorder, Recording, Tensor, host, oracle};
 
@@ -241,7 +241,7 @@ impl Device {
         for recording in recordings {
             let Some(times) = gpu.profile(&recording.gpu)? else { return Ok(None) };
             for (step, time) in recording.steps.iter().zip(times) {
-                let (count, total) = kernels.entry(kernel_key(&*step.kernel)).or_default();
+                let (count, total) = kernels.entry(profile_key(&*step.kernel)).or_default();
                 *count += 1;
                 *total += time;
             }

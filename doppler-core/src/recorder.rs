@@ -90,3 +90,17 @@ pub(crate) fn kernel_key(kernel: &dyn Kernel) -> String {
     let packed = kernel.operands().into_iter().map(|o| o.dtype).find(|d| !matches!(d, DType::F32 | DType::U32));
     packed.map_or(kernel.name().to_owned(), |dtype| format!("{}/{dtype}", kernel.name()))
 }
+
+/// The same with the shape of its weights, where it has some: what time is spent on.
+pub(crate) fn profile_key(kernel: &dyn Kernel) -> String {
+    let key = kernel_key(kernel);
+    let weight = kernel.operands().into_iter().find(|o| o.name == "weight");
+    weight.map_or(key, |w| {
+        format!(
+            "{} {}/{}",
+            kernel.name(),
+            w.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×"),
+            w.dtype
+        )
+    })
+}

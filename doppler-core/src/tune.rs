@@ -17,6 +17,8 @@ use crate::{Device, Error, Recording};
 const WORTH: f64 = 0.97;
 /// A pass of one variant takes about so long, so that the ends of the pass do not count.
 const PASS: Duration = Duration::from_micros(400);
+/// What a device is kept busy before its kernels are timed.
+const WARM_UP: Duration = Duration::from_millis(200);
 /// Dispatches in a pass at most.
 const MOST_DISPATCHES: usize = 64;
 /// Times that the variants are compared one after the other.
@@ -198,6 +200,12 @@ impl<'a> Tuner<'a> {
         let repeats = PASS.as_nanos() / fastest.as_nanos().max(1);
         let repeats = (repeats as usize).clamp(1, MOST_DISPATCHES);
         let hopeful: Vec<usize> = (0..once.len()).filter(|&i| i == 0 || once[i] <= fastest * HOPELESS).collect();
+        // A GPU that was idle while variants were compiled takes its time to raise its clocks.
+        let warm: Vec<GpuStep> = ready[0].iter().cycle().take(repeats).cloned().collect();
+        let warming = Instant::now();
+        while warming.elapsed() < WARM_UP && Instant::now() < until {
+            self.time(&[&warm])?;
+        }
         let us = |time: Duration| time.as_secs_f64() * 1e6;
         let mut times: Vec<Vec<f64>> = vec![Vec::new(); once.len()];
         for (i, time) in once.iter().enumerate().filter(|(i, _)| !hopeful.contains(i)) {

@@ -190,7 +190,7 @@ fn rounded_rows(rows: usize) -> usize {
 /// A hash of the shaders of a kernel's variants, and of their names.
 #[must_use]
 pub fn source_hash(variants: &[Variant]) -> String {
-    let sources: Vec<String> = variants.iter().map(Variant::source).collect();
+    let sources: Vec<String> = variants.iter().map(|variant| variant.without_sizes().source()).collect();
     let texts: Vec<&str> = variants.iter().zip(&sources).flat_map(|(v, source)| [v.name, source]).collect();
     text_hash(&texts)
 }

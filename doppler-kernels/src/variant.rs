@@ -39,6 +39,14 @@ impl Variant {
         source
     }
 
+    /// This variant at whatever sizes: what a measurement or a test of it is kept by. Constants that only repeat the sizes of
+    /// operands are left out.
+    #[must_use]
+    pub fn without_sizes(&self) -> Variant {
+        let consts = self.consts.iter().filter(|(name, _)| *name != "IN_FEATURES").copied().collect();
+        Variant { consts, ..self.clone() }
+    }
+
     /// The value of a constant of this variant.
     #[must_use]
     pub fn constant(&self, name: &str) -> u32 {

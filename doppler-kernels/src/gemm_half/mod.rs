@@ -37,28 +37,30 @@ impl GemmHalf {
         format && in_features.is_multiple_of(32)
     }
 
-    fn coop(&self, name: &'static str, tm: u32, tn: u32) -> Variant {
-        let subgroups = tm / 64 * (tn / 32);
+    fn coop(&self, name: &'static str, [tm, tn, sn, cols]: [u32; 4]) -> Variant {
+        let subgroups = tm / 64 * (tn / sn);
         let needs = Tier {
             cooperative_matrix: true,
             f16: true,
             subgroup_size: 32,
-            workgroup_bytes: (tm + tn) * 144 + subgroups * 1024,
+            invocations: 32 * subgroups,
+            workgroup_bytes: (tm + tn) * (2 * cols + 16) + subgroups * 1024,
             ..Tier::SUBGROUP
         };
-        let mut files = vec![include_str!("params.wgsl"), include_str!("coop.wgsl")];
-        // A unit of Q6_K has weights of two steps.
-        match linear::units_of(self.0.weight).filter(|_| self.0.weight != DType::Q6_K) {
+        let main = if sn == 64 { include_str!("coop_64x64.wgsl") } else { include_str!("coop_64x32.wgsl") };
+        let mut files = vec![include_str!("params.wgsl"), include_str!("coop.wgsl"), main];
+        match linear::units_of(self.0.weight) {
             Some(units) => {
                 files.extend(units);
                 files.extend([linear::UNIT_TYPES, include_str!("b_units.wgsl")]);
             }
-            None => {
-                files.extend(shared::load(self.0.weight));
-                files.extend([include_str!("weight.wgsl"), include_str!("b_chunks.wgsl")]);
-            }
+            None => files.push(include_str!("b_f16.wgsl")),
         }
-        Variant { name, needs, consts: vec![("TM", tm), ("TN", tn)], files }
+        let signed = u32::from(self.0.weight == DType::Q8_0);
+        let in_features = self.0.in_features as u32;
+        let sizes = [("TM", tm), ("TN", tn), ("SN", sn), ("COLS", cols)];
+        let consts = sizes.into_iter().chain([("SIGNED", signed), ("IN_FEATURES", in_features)]).collect();
+        Variant { name, needs, consts, files }
     }
 }
 
@@ -76,10 +78,19 @@ impl Kernel for GemmHalf {
         ];
         files.extend(shared::load(self.0.weight));
         let gemm = Variant { name: "gemm", needs: Tier::PORTABLE, consts: vec![], files };
-        let (large, small) = (self.coop("coop_128x128", 128, 128), self.coop("coop_64x64", 64, 64));
-        // Large tiles use memory better, small ones fill the device when there are few.
+        // Subgroups of 64 × 64 results read the least for each of them, but take all registers; those of 64 × 32 have some
+        // left for formats that are unpacked from many words. Small tiles fill a device when there are few.
+        let wide = self.coop("coop_128x128_64x64", [128, 128, 64, 32]);
+        let large = self.coop("coop_128x128_64x32", [128, 128, 32, 64]);
+        let small = self.coop("coop_64x128_64x32", [64, 128, 32, 64]);
         let tiles = self.0.rows.div_ceil(128) * self.0.out_features.div_ceil(128);
-        if tiles >= 96 { vec![large, small, gemm] } else { vec![small, large, gemm] }
+        if tiles < 96 {
+            vec![small, large, wide, gemm]
+        } else if self.0.weight == DType::Q6_K || self.0.in_features > 8192 {
+            vec![large, wide, small, gemm]
+        } else {
+            vec![wide, large, small, gemm]
+        }
     }
 
     fn operands(&self) -> Vec<Operand> {

@@ -2,7 +2,7 @@
 
 use doppler_rdrr::{Activation, DType};
 
-use super::{A8, FEATURES, NORM, cases, params, product, variants};
+use super::{A8, FEATURES, NORM, cases, params, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::{Entry, GatedActivation, Kernel, Operand, Variant};
 
@@ -51,7 +51,14 @@ impl Kernel for LinearGated {
             crate::gated_act::activate(self.activation),
             include_str!("gated.wgsl"),
         ];
-        variants(self.rows, 2 * FEATURES as u32, self.in_features, self.weight, &files)
+        let shape = |name, wg, together| shape(name, wg, together, 2 * FEATURES as u32);
+        let mut shapes =
+            [shape("subgroup_512x2", 512, 2), shape("subgroup_256x4", 256, 4), shape("subgroup_1024x2", 1024, 2)];
+        // Where there is much to read, activations are the more worth sharing.
+        if self.in_features >= 4096 {
+            shapes.swap(0, 1);
+        }
+        variants(self.rows, self.in_features, self.weight, &shapes, &files)
     }
 
     fn operands(&self) -> Vec<Operand> {

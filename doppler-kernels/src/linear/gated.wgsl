@@ -15,9 +15,7 @@ fn main(inv: Inv) {
     for (var r = 0u; r < ROWS; r++) {
         var v = 0.0;
         if inv.thread < 32u {
-            let gate = norm_factors[r] * results[r * RESULTS + inv.thread];
-            let up = norm_factors[r] * results[r * RESULTS + 32u + inv.thread];
-            v = activate(gate) * up;
+            v = activate(result(r, inv.thread)) * result(r, 32u + inv.thread);
         }
         write_a8(inv.thread, v, params.out_features, r, group, inv.thread < 32u);
     }

@@ -62,39 +62,61 @@ fn infos(place: &str) -> &'static str {
     }
 }
 
-/// Workgroups of many subgroups have more loads in flight; small ones fill a device more evenly. `files` may ask for
-/// [`shared::A8`], which stands for its form with or without subgroups.
-fn variants(rows: usize, results: u32, in_features: usize, weight: DType, files: &[&'static str]) -> Vec<Variant> {
+/// How the work is shared out in a workgroup.
+#[derive(Clone, Copy)]
+struct Shape {
+    name: &'static str,
+    /// Invocations.
+    wg: u32,
+    /// Rows of weights that a lane has at a time.
+    together: u32,
+    /// Rows of weights of a workgroup.
+    results: u32,
+}
+
+const fn shape(name: &'static str, wg: u32, together: u32, results: u32) -> Shape {
+    Shape { name, wg, together, results }
+}
+
+/// `shapes` for devices with subgroups of 32, then what others take. `files` may ask for [`shared::A8`], which stands for its
+/// form with or without subgroups.
+fn variants(rows: usize, in_features: usize, weight: DType, shapes: &[Shape], files: &[&'static str]) -> Vec<Variant> {
     let units = (in_features / 32) as u32;
-    let variant = |name, needs: Tier, wg: u32, team: u32, a8, file| {
-        // All units of a short row are on their way together; more would take registers from long ones.
-        let (ahead, products) = if units < 128 {
-            (units.div_ceil(team).clamp(1, 4), include_str!("products_short.wgsl"))
-        } else {
-            (2, include_str!("products_long.wgsl"))
-        };
-        let consts = vec![("WG", wg), ("ROWS", rows as u32), ("RESULTS", results), ("TEAM", team), ("AHEAD", ahead)];
-        let mut all = vec![file, UNIT_TYPES, include_str!("dot.wgsl"), include_str!("params.wgsl"), products];
+    let variant = |shape: Shape, needs: Tier, lanes: u32, a8, team| {
+        let consts = vec![
+            ("WG", shape.wg),
+            ("ROWS", rows as u32),
+            ("RESULTS", shape.results),
+            ("TOGETHER", shape.together),
+            ("LANES", lanes),
+            ("IN_FEATURES", in_features as u32),
+        ];
+        let mut all = vec![
+            team,
+            UNIT_TYPES,
+            include_str!("dot.wgsl"),
+            include_str!("params.wgsl"),
+            include_str!("products.wgsl"),
+        ];
         if let Some(units) = units_of(weight) {
             all.extend(units);
             all.push(infos(units[1]));
         }
         all.extend(files.iter().map(|file| if *file == A8 { a8 } else { *file }));
-        Variant { name, needs, consts, files: all }
+        Variant { name: shape.name, needs, consts, files: all }
     };
-    let subgroup = |name, wg: u32, subgroup_size, a8| {
-        let needs = Tier { invocations: wg, subgroup_size, ..Tier::SUBGROUP };
-        // Short rows leave lanes of a whole subgroup without work: several rows share one, if there are so many.
-        let team = if units < 64 { (wg / results).clamp(8, 32) } else { 32 };
-        variant(name, needs, wg, team, a8, include_str!("team_subgroup.wgsl"))
+    let subgroups_of_32 = |shape: &Shape| {
+        // All rows of a workgroup at once, if they have units for as many lanes.
+        let lanes = (shape.wg * shape.together / shape.results).clamp(8, units.next_power_of_two().max(8));
+        let needs = Tier { invocations: shape.wg, subgroup_size: 32, ..Tier::SUBGROUP };
+        variant(*shape, needs, lanes.min(shape.wg), shared::A8_SUBGROUP, include_str!("team_subgroup_32.wgsl"))
     };
-    vec![
-        subgroup("subgroup_1024", 1024, 32, shared::A8_SUBGROUP),
-        subgroup("subgroup_512", 512, 32, shared::A8_SUBGROUP),
-        subgroup("subgroup_256", 256, 32, shared::A8_SUBGROUP),
-        subgroup("subgroup", 256, 0, A8),
-        variant("portable", Tier::PORTABLE, 256, 16, A8, include_str!("team_portable.wgsl")),
-    ]
+    let mut variants: Vec<Variant> = shapes.iter().map(subgroups_of_32).collect();
+    let results = shapes[0].results.max(FEATURES as u32);
+    let any = |name| shape(name, 256, 1, results);
+    variants.push(variant(any("subgroup"), Tier::SUBGROUP, 32, A8, include_str!("team_subgroup.wgsl")));
+    variants.push(variant(any("portable"), Tier::PORTABLE, 16, A8, include_str!("team_portable.wgsl")));
+    variants
 }
 
 fn params(out_features: usize, in_features: usize, eps: f32, scale: f32) -> Vec<u8> {

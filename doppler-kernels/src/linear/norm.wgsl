@@ -3,15 +3,19 @@
 
 // Fills `norm_factors`; `products`, which calls it, ends with the barrier that makes them seen.
 fn find_norm_factors(inv: Inv) {
-    let blocks = params.in_features / 32u;
+    const BLOCKS: u32 = IN_FEATURES / 32u;
+    if !sums_norm(inv) {
+        return;
+    }
+    let lanes = min(lane(inv).y, SLICE);
     for (var r = 0u; r < ROWS; r++) {
         var sum = 0.0;
-        for (var i = lane(inv).x; i < blocks; i += lane(inv).y) {
-            sum += energy[r * blocks + i];
+        for (var i = lane(inv).x % lanes; i < BLOCKS; i += lanes) {
+            sum += energy[r * BLOCKS + i];
         }
-        let total = team_sum(inv, sum);
+        let total = slice_sum(inv, sum);
         if inv.thread == 0u {
-            norm_factors[r] = inverseSqrt(total / f32(params.in_features) + params.eps);
+            norm_factors[r] = inverseSqrt(total / f32(IN_FEATURES) + params.eps);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{FEATURES, NO_NORM, NORM, cases, params, product, variants};
+use super::{NO_NORM, NORM, cases, params, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::{Entry, Kernel, Operand, Variant};
 
@@ -49,13 +49,14 @@ impl Kernel for Linear {
         } else {
             [NO_NORM, include_str!("params_3.wgsl")]
         };
-        variants(
-            self.rows,
-            FEATURES as u32,
-            self.in_features,
-            self.weight,
-            &[norm[0], norm[1], include_str!("plain.wgsl")],
-        )
+        // Rows wait for nothing but each other: small workgroups fill a device evenly.
+        let shapes = [
+            shape("subgroup_128x2", 128, 2, 8),
+            shape("subgroup_256x2", 256, 2, 8),
+            shape("subgroup_512x2", 512, 2, 32),
+        ];
+        let files = [norm[0], norm[1], include_str!("plain.wgsl")];
+        variants(self.rows, self.in_features, self.weight, &shapes, &files)
     }
 
     fn operands(&self) -> Vec<Operand> {
@@ -72,8 +73,8 @@ impl Kernel for Linear {
         params(self.out_features, self.in_features, self.eps.unwrap_or(0.0), 1.0)
     }
 
-    fn workgroups(&self, _: &Variant) -> [u32; 3] {
-        grid(self.out_features.div_ceil(FEATURES))
+    fn workgroups(&self, variant: &Variant) -> [u32; 3] {
+        grid(self.out_features.div_ceil(variant.constant("RESULTS") as usize))
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {

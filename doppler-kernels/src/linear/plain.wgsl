@@ -1,4 +1,4 @@
-// y = x . weight^T: 32 output features a workgroup.
+// y = x . weight^T: RESULTS output features a workgroup.
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;          // [ROWS, out_features]
 
 fn weight_row(first: u32, i: u32) -> u32 {
@@ -7,11 +7,11 @@ fn weight_row(first: u32, i: u32) -> u32 {
 
 @compute @workgroup_size(WG)
 fn main(inv: Inv) {
-    let first = (inv.group.x + inv.group.y * inv.groups.x) * 32u;
+    let first = (inv.group.x + inv.group.y * inv.groups.x) * RESULTS;
     products(inv, first);
-    if inv.thread < 32u && first + inv.thread < params.out_features {
+    if inv.thread < RESULTS && first + inv.thread < params.out_features {
         for (var r = 0u; r < ROWS; r++) {
-            y[r * params.out_features + first + inv.thread] = norm_factors[r] * results[r * RESULTS + inv.thread];
+            y[r * params.out_features + first + inv.thread] = result(r, inv.thread);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{A8, FEATURES, NO_NORM, cases, params, product, variants};
+use super::{A8, FEATURES, NO_NORM, cases, params, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::quantize::energy;
 use crate::{Access, Entry, Kernel, Operand, Variant};
@@ -45,13 +45,12 @@ impl Kernel for LinearResidual {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        variants(
-            self.rows,
-            FEATURES as u32,
-            self.in_features,
-            self.weight,
-            &[A8, NO_NORM, include_str!("residual.wgsl")],
-        )
+        // One workgroup makes a whole block of `y`: there are few, so each is large.
+        let shape = |name, wg, together| shape(name, wg, together, FEATURES as u32);
+        let shapes =
+            [shape("subgroup_1024x2", 1024, 2), shape("subgroup_512x4", 512, 4), shape("subgroup_512x2", 512, 2)];
+        let files = [A8, NO_NORM, include_str!("residual.wgsl")];
+        variants(self.rows, self.in_features, self.weight, &shapes, &files)
     }
 
     fn operands(&self) -> Vec<Operand> {

@@ -18,15 +18,22 @@ fn main(inv: Inv) {
     }
     let feature = group * 32u + (inv.thread & 31u);
     let blocks = params.out_features / 32u;
+    // Asked for before the products, so that nothing waits for it behind them.
+    let scale = norm_weight[feature];
+    var before: array<f32, ROWS>;
+    if inv.thread < 32u {
+        for (var r = 0u; r < ROWS; r++) {
+            before[r] = hidden[r * params.out_features + feature];
+        }
+    }
     products(inv, group * 32u);
     for (var r = 0u; r < ROWS; r++) {
         var h = 0.0;
         if inv.thread < 32u {
-            let at = r * params.out_features + feature;
-            h = hidden[at] + params.scale * results[r * RESULTS + inv.thread];
-            hidden[at] = h;
+            h = before[r] + params.scale * result(r, inv.thread);
+            hidden[r * params.out_features + feature] = h;
         }
-        write_a8(inv.thread, h * norm_weight[feature], params.out_features, r, group, inv.thread < 32u);
+        write_a8(inv.thread, h * scale, params.out_features, r, group, inv.thread < 32u);
         let block = block_energy(inv.thread, h);
         if inv.thread == 0u {
             energy[r * blocks + group] = block;

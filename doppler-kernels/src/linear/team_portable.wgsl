@@ -5,18 +5,23 @@ struct Inv {
     @builtin(num_workgroups) groups: vec3<u32>,
 }
 
+const SLICE: u32 = 16u;
+const SLICES: u32 = 1u;
+
 var<workgroup> team_values: array<f32, WG>;
 
+// This invocation's team, and how many there are.
 fn team(inv: Inv) -> vec2<u32> {
     return vec2<u32>(inv.thread / 16u, WG / 16u);
 }
 
+// This invocation's place in its team, and how many there are.
 fn lane(inv: Inv) -> vec2<u32> {
-    return vec2<u32>(inv.thread & 15u, 16u);
+    return vec2<u32>(inv.thread % 16u, 16u);
 }
 
 // Lane 0 gets the sum. Contains barriers: call in uniform control flow.
-fn team_sum(inv: Inv, v: f32) -> f32 {
+fn slice_sum(inv: Inv, v: f32) -> f32 {
     team_values[inv.thread] = v;
     workgroupBarrier();
     for (var half = 8u; half > 0u; half /= 2u) {
@@ -28,4 +33,9 @@ fn team_sum(inv: Inv, v: f32) -> f32 {
     let total = team_values[inv.thread];
     workgroupBarrier();
     return total;
+}
+
+// Whether this invocation takes part in what one team does for all: every one, because of the barriers.
+fn sums_norm(inv: Inv) -> bool {
+    return true;
 }

@@ -1,4 +1,4 @@
-// A team is TEAM consecutive lanes of a subgroup, or all of a smaller one.
+// A team is up to LANES consecutive lanes of a subgroup of any size, or all of it: one slice.
 struct Inv {
     @builtin(local_invocation_index) thread: u32,
     @builtin(workgroup_id) group: vec3<u32>,
@@ -9,23 +9,32 @@ struct Inv {
     @builtin(subgroup_size) lanes: u32,
 }
 
+const SLICES: u32 = 1u;
+// Lane 0 alone begins a slice, whatever a subgroup's size.
+const SLICE: u32 = 128u;
+
 // This invocation's team, and how many there are.
 fn team(inv: Inv) -> vec2<u32> {
-    let lanes = min(TEAM, inv.lanes);
+    let lanes = min(LANES, inv.lanes);
     let teams = inv.lanes / lanes;
     return vec2<u32>(inv.subgroup * teams + inv.lane / lanes, inv.subgroups * teams);
 }
 
 // This invocation's place in its team, and how many there are.
 fn lane(inv: Inv) -> vec2<u32> {
-    let lanes = min(TEAM, inv.lanes);
+    let lanes = min(LANES, inv.lanes);
     return vec2<u32>(inv.lane % lanes, lanes);
 }
 
-fn team_sum(inv: Inv, v: f32) -> f32 {
+fn slice_sum(inv: Inv, v: f32) -> f32 {
     var sum = v;
-    for (var half = min(TEAM, inv.lanes) / 2u; half > 0u; half /= 2u) {
+    for (var half = min(LANES, inv.lanes) / 2u; half > 0u; half /= 2u) {
         sum += subgroupShuffleXor(sum, half);
     }
     return sum;
+}
+
+// Whether this invocation takes part in what one team does for all.
+fn sums_norm(inv: Inv) -> bool {
+    return inv.subgroup == 0u;
 }

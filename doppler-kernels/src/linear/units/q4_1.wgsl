@@ -5,8 +5,8 @@ struct Raw {
 }
 
 fn load_unit(row: u32, unit: u32) -> Raw {
-    let at = (row * (params.in_features / 32u) + unit) * 5u;
-    return Raw(weight[at], vec4<u32>(weight[at + 1u], weight[at + 2u], weight[at + 3u], weight[at + 4u]));
+    let at = (row * (IN_FEATURES / 32u) + unit) * 5u;
+    return Raw(weight[at], words4(at + 1u));
 }
 
 fn unpack_unit(raw: Raw, unit: u32) -> Unit {

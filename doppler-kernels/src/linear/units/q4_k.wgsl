@@ -6,7 +6,7 @@ struct Raw {
 }
 
 fn load_unit(row: u32, unit: u32) -> Raw {
-    let at = (row * (params.in_features / 256u) + unit / 8u) * 9u;
+    let at = (row * (IN_FEATURES / 256u) + unit / 8u) * 9u;
     return Raw(weight[at], weight[at + 1u + (unit & 7u)]);
 }
 

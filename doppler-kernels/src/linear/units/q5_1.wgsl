@@ -6,8 +6,8 @@ struct Raw {
 }
 
 fn load_unit(row: u32, unit: u32) -> Raw {
-    let at = (row * (params.in_features / 32u) + unit) * 6u;
-    let q = vec4<u32>(weight[at + 2u], weight[at + 3u], weight[at + 4u], weight[at + 5u]);
+    let at = (row * (IN_FEATURES / 32u) + unit) * 6u;
+    let q = words4(at + 2u);
     return Raw(weight[at], weight[at + 1u], q);
 }
 

@@ -7,7 +7,7 @@ struct Raw {
 }
 
 fn load_unit(row: u32, unit: u32) -> Raw {
-    let at = (row * (params.in_features / 256u) + unit / 8u) * 11u;
+    let at = (row * (IN_FEATURES / 256u) + unit / 8u) * 11u;
     return Raw(weight[at], weight[at + 1u + (unit & 1u)], weight[at + 3u + (unit & 7u)]);
 }
 

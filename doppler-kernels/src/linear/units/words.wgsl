@@ -1,26 +1,28 @@
 @group(0) @binding(1) var<storage, read> weight: array<u32>;           // [out_features, in_features], packed
 
-// 16 bytes from a 2-byte boundary.
-fn bytes16(byte: u32) -> vec4<u32> {
-    let at = byte >> 2u;
-    let low = vec4<u32>(weight[at], weight[at + 1u], weight[at + 2u], weight[at + 3u]);
-    if (byte & 2u) == 0u {
-        return low;
-    }
-    let high = vec4<u32>(low.yzw, weight[at + 4u]);
-    return (low >> vec4<u32>(16u)) | (high << vec4<u32>(16u));
+// Formats whose blocks begin at any half-word are loaded in whole words and shifted when they are used, not when they are
+// loaded: a lane that waits for one load asks for no other. Without branches, for the same reason.
+
+fn words4(at: u32) -> vec4<u32> {
+    return vec4<u32>(weight[at], weight[at + 1u], weight[at + 2u], weight[at + 3u]);
 }
 
-fn half_at(byte: u32) -> f32 {
-    return unpack2x16float(weight[byte >> 2u] >> ((byte & 2u) * 8u)).x;
+fn half_word_on(low: vec4<u32>, next: u32) -> vec4<u32> {
+    return (low >> vec4<u32>(16u)) | (vec4<u32>(low.yzw, next) << vec4<u32>(16u));
 }
 
-fn word_at(byte: u32) -> u32 {
-    let low = weight[byte >> 2u];
-    if (byte & 2u) == 0u {
-        return low;
-    }
-    return (low >> 16u) | (weight[(byte >> 2u) + 1u] << 16u);
+// 16 bytes that begin in the upper half of `low` if `upper`, else at its beginning; `next` is the word behind `low`.
+fn bytes_from(low: vec4<u32>, next: u32, upper: u32) -> vec4<u32> {
+    return select(low, half_word_on(low, next), upper == 1u);
+}
+
+// 16 bytes behind two others that those begin.
+fn bytes_behind(low: vec4<u32>, next: u32, upper: u32) -> vec4<u32> {
+    return select(half_word_on(low, next), vec4<u32>(low.yzw, next), upper == 1u);
+}
+
+fn half_of(word: u32, upper: u32) -> f32 {
+    return unpack2x16float(word >> (16u * upper)).x;
 }
 
 // Four words of four bits each, as bit 4 of each byte: bits 0 ... 15 of `bits`.

@@ -1,0 +1,56 @@
+// Each subgroup makes 64 × 32 results.
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(local_invocation_index) thread: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let first_row = group.y * TM;
+    let first_feature = group.x * TN;
+    let subgroup = thread / 32u;
+    let m = subgroup % (TM / 64u) * 64u;
+    let n = subgroup / (TM / 64u) * SN;
+    var c00 = coop_mat16x16<f32, C>();
+    var c01 = coop_mat16x16<f32, C>();
+    var c10 = coop_mat16x16<f32, C>();
+    var c11 = coop_mat16x16<f32, C>();
+    var c20 = coop_mat16x16<f32, C>();
+    var c21 = coop_mat16x16<f32, C>();
+    var c30 = coop_mat16x16<f32, C>();
+    var c31 = coop_mat16x16<f32, C>();
+    const STEPS: u32 = (UNITS + ROW_UNITS - 1u) / ROW_UNITS;
+    load_next(thread, first_row, first_feature, 0u);
+    for (var step = 0u; step < STEPS; step++) {
+        workgroupBarrier();
+        store_next(thread, step);
+        workgroupBarrier();
+        if step + 1u < STEPS {
+            load_next(thread, first_row, first_feature, step + 1u);
+        }
+        for (var k = 0u; k < STEP; k += 4u) {
+            let b0 = coopLoad<coop_mat16x16<f16, B>>(&b_tile[n * PITCH + k], PITCH);
+            let b1 = coopLoad<coop_mat16x16<f16, B>>(&b_tile[(n + 16u) * PITCH + k], PITCH);
+            let a0 = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[m * PITCH + k], PITCH);
+            c00 = coopMultiplyAdd(a0, b0, c00);
+            c01 = coopMultiplyAdd(a0, b1, c01);
+            let a1 = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[(m + 16u) * PITCH + k], PITCH);
+            c10 = coopMultiplyAdd(a1, b0, c10);
+            c11 = coopMultiplyAdd(a1, b1, c11);
+            let a2 = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[(m + 32u) * PITCH + k], PITCH);
+            c20 = coopMultiplyAdd(a2, b0, c20);
+            c21 = coopMultiplyAdd(a2, b1, c21);
+            let a3 = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[(m + 48u) * PITCH + k], PITCH);
+            c30 = coopMultiplyAdd(a3, b0, c30);
+            c31 = coopMultiplyAdd(a3, b1, c31);
+        }
+    }
+    let row = first_row + m;
+    let feature = first_feature + n;
+    write_block(c00, thread, row, feature);
+    write_block(c01, thread, row, feature + 16u);
+    write_block(c10, thread, row + 16u, feature);
+    write_block(c11, thread, row + 16u, feature + 16u);
+    write_block(c20, thread, row + 32u, feature);
+    write_block(c21, thread, row + 32u, feature + 16u);
+    write_block(c30, thread, row + 48u, feature);
+    write_block(c31, thread, row + 48u, feature + 16u);
+}

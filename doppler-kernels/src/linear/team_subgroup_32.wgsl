@@ -1,0 +1,34 @@
+// A team is LANES consecutive invocations, where 32 of those are a subgroup: part of one, or several. Every number is a
+// constant, so that loops unroll.
+struct Inv {
+    @builtin(local_invocation_index) thread: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+}
+
+// Consecutive invocations that sum up without workgroup memory, and how many of these a team has.
+const SLICE: u32 = min(LANES, 32u);
+const SLICES: u32 = LANES / SLICE;
+
+// This invocation's team, and how many there are.
+fn team(inv: Inv) -> vec2<u32> {
+    return vec2<u32>(inv.thread / LANES, WG / LANES);
+}
+
+// This invocation's place in its team, and how many there are.
+fn lane(inv: Inv) -> vec2<u32> {
+    return vec2<u32>(inv.thread % LANES, LANES);
+}
+
+fn slice_sum(inv: Inv, v: f32) -> f32 {
+    var sum = v;
+    for (var half = SLICE / 2u; half > 0u; half /= 2u) {
+        sum += subgroupShuffleXor(sum, half);
+    }
+    return sum;
+}
+
+// Whether this invocation takes part in what one team does for all.
+fn sums_norm(inv: Inv) -> bool {
+    return inv.thread < 32u;
+}
