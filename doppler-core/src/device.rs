@@ -230,19 +230,21 @@ impl Device {
         self.gpu().map(Gpu::counters).unwrap_or_default()
     }
 
-    /// Runs a recording once, step by step: how often each kernel (and packed type) runs and how long all of them take.
+    /// Runs recordings once, step by step: how often each kernel (and packed type) runs and how long all of them take.
     /// `None` where the device has no timestamps.
     ///
     /// # Errors
     /// What the device reports.
-    pub fn profile(&self, recording: &Recording) -> Result<Option<KernelTimes>, Error> {
+    pub fn profile(&self, recordings: &[&Recording]) -> Result<Option<KernelTimes>, Error> {
         let Some(gpu) = self.gpu() else { return Ok(None) };
-        let Some(times) = gpu.profile(&recording.gpu)? else { return Ok(None) };
         let mut kernels: KernelTimes = BTreeMap::new();
-        for (step, time) in recording.steps.iter().zip(times) {
-            let (count, total) = kernels.entry(profile_key(&*step.kernel)).or_default();
-            *count += 1;
-            *total += time;
+        for recording in recordings {
+            let Some(times) = gpu.profile(&recording.gpu)? else { return Ok(None) };
+            for (step, time) in recording.steps.iter().zip(times) {
+                let (count, total) = kernels.entry(profile_key(&*step.kernel)).or_default();
+                *count += 1;
+                *total += time;
+            }
         }
         Ok(Some(kernels))
     }
@@ -359,6 +361,14 @@ impl Device {
         Ok(Some((all, parts)))
     }
 
+    /// The last rows of a tensor on a GPU, to be read back; they may begin where nothing can be bound.
+    pub(crate) fn last_rows(&self, of: &Tensor, rows: usize) -> Tensor {
+        let cols = of.shape().last().copied().unwrap_or(1);
+        let offset = (of.bytes() - rows * cols * of.dtype().block_bytes()) as u64;
+        let storage = Storage::GpuRows { of: of.clone(), offset };
+        Tensor::new(of.label().to_owned(), &[rows, cols], of.dtype(), storage)
+    }
+
     /// Sets a tensor's first bytes; seen by everything submitted later.
     pub(crate) fn write(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
         match (&self.0.executor, tensor.storage()) {
@@ -419,20 +429,21 @@ impl Device {
         Ok(Recording { steps, gpu, host: levels })
     }
 
-    /// Runs a recording and starts to read the first elements of `read`. Does not wait for a GPU.
+    /// Runs recordings one after the other and starts to read the first elements of `read`. Does not wait for a GPU.
     pub(crate) fn submit(
         &self,
-        recording: &Recording,
+        recordings: &[&Recording],
         read: Option<(&Tensor, usize)>,
     ) -> Result<Option<Pending>, Error> {
         let sized = read.map(|(tensor, elements)| (tensor, elements * tensor.dtype().block_bytes()));
         match &self.0.executor {
             Executor::Gpu(gpu) => {
-                let readback = gpu.submit(&recording.gpu, sized.map(|(tensor, bytes)| (tensor, bytes as u64)))?;
+                let steps = recordings.iter().flat_map(|recording| &recording.gpu);
+                let readback = gpu.submit(steps, sized.map(|(tensor, bytes)| (tensor, bytes as u64)))?;
                 return Ok(readback.map(|readback| Pending::Gpu(readback, self.clone())));
             }
-            Executor::Host(host) => host.run(&recording.steps, &recording.host)?,
-            Executor::Oracle => recording.steps.iter().try_for_each(oracle::run)?,
+            Executor::Host(host) => recordings.iter().try_for_each(|r| host.run(&r.steps, &r.host))?,
+            Executor::Oracle => recordings.iter().flat_map(|r| &r.steps).try_for_each(oracle::run)?,
         }
         sized.map(|(tensor, bytes)| Ok(Pending::Ready(self.peek(tensor, bytes)?))).transpose()
     }
@@ -445,7 +456,7 @@ impl Device {
         read: Option<(&Tensor, usize)>,
         positions: usize,
     ) -> Result<Option<Pending>, Error> {
-        let Some(gpu) = self.gpu() else { return self.submit(recording, read) };
+        let Some(gpu) = self.gpu() else { return self.submit(&[recording], read) };
         let pieces = gpu::pieces(recording.steps.iter().map(|s| s.kernel.multiply_adds(positions)), gpu.most_work);
         let read = read.map(|(tensor, elements)| (tensor, (elements * tensor.dtype().block_bytes()) as u64));
         let readback = gpu.submit_paced(&recording.gpu, &pieces, read)?;

@@ -89,7 +89,6 @@ pub fn generate<'a, P: Pipeline>(
         stop: StopMatcher::new(&options.stop),
         prompt: prompt.to_vec(),
         count: 0,
-        drawn: None,
         done: options.max_tokens == 0,
         pipeline,
         options,
@@ -113,31 +112,22 @@ struct Generation<'a, P> {
     prompt: Vec<u32>,
     /// Tokens handed out.
     count: usize,
-    /// A drawn token that the pipeline has not been given yet.
-    drawn: Option<u32>,
     done: bool,
 }
 
 impl<P: Pipeline> Generation<'_, P> {
     async fn step(&mut self) -> Result<Piece, Error> {
-        let greedy = self.options.sampler.is_greedy();
-        let logits = if self.count == 0 {
+        let mut full = None;
+        if self.count == 0 {
             self.options.sampler.validate()?;
             self.continue_text()?;
-            Some(self.prefill().await?)
-        } else if let Some(id) = self.drawn.take() {
-            Some(self.pipeline.forward(&[id], 1).await?)
-        } else {
-            None
-        };
-        let id = match logits {
+            let logits = self.prefill().await?;
+            full = (self.room() == 0).then_some(logits);
+        }
+        let id = match full {
             // The pipeline cannot append to a full context; a last token can be drawn all the same.
-            Some(logits) if !greedy || self.room() == 0 => {
-                let id = self.draw(logits)?;
-                self.drawn = Some(id);
-                id
-            }
-            _ => self.pipeline.greedy().await?,
+            Some(logits) => self.draw(logits)?,
+            None => self.pipeline.next(&self.options.sampler).await?,
         };
         self.count += 1;
         self.piece(id)
@@ -152,10 +142,9 @@ impl<P: Pipeline> Generation<'_, P> {
         Ok(())
     }
 
-    /// Positions that the context has left, the drawn token counted.
+    /// Positions that the context has left.
     fn room(&self) -> usize {
-        let used = self.pipeline.tokens().len() + usize::from(self.drawn.is_some());
-        self.pipeline.max_seq_len().saturating_sub(used)
+        self.pipeline.max_seq_len().saturating_sub(self.pipeline.tokens().len())
     }
 
     /// Computes what the cache does not hold of the prompt; at least its last token, for the logits.

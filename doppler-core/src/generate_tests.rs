@@ -52,7 +52,7 @@ impl Scripted {
         Scripted { config, script, prompt_len: 2, tokens: Vec::new(), forwarded: 0 }
     }
 
-    fn next(&self) -> u32 {
+    fn scripted(&self) -> u32 {
         self.script.get(self.tokens.len() - self.prompt_len).copied().unwrap_or(256)
     }
 }
@@ -74,12 +74,12 @@ impl Pipeline for Scripted {
         self.tokens.extend_from_slice(tokens);
         self.forwarded += tokens.len();
         let mut values = vec![0.0; 257];
-        values[self.next() as usize] = 50.0;
+        values[self.scripted() as usize] = 50.0;
         Ok(Logits { values, vocab_size: 257 })
     }
 
-    async fn greedy(&mut self) -> Result<u32, Error> {
-        let id = self.next();
+    async fn next(&mut self, _: &Sampler) -> Result<u32, Error> {
+        let id = self.scripted();
         self.tokens.push(id);
         Ok(id)
     }

@@ -1,9 +1,10 @@
 //! What a model takes in memory, before any of it is taken.
 
+use doppler_kernels::linear;
 use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::Error;
-use crate::decoder::{scratch_bytes, splits};
+use crate::decoder::{NextToken, scratch_bytes, splits};
 use crate::gpu::MOST_QUEUED_BYTES;
 use crate::kv_cache::KvCache;
 
@@ -33,8 +34,10 @@ impl MemoryPlan {
         let (row, logits) = (scratch_bytes(config, 1, 0), scratch_bytes(config, 0, 1));
         let mut scratch = row.saturating_mul(chunk as u64 + 1).saturating_add(2 * logits);
         if gpu {
-            // Attention in pieces, and what the pool rounds up.
-            scratch = scratch.saturating_add(partials_bytes(config, max_seq_len));
+            // Attention in pieces and the logits of a few rows, the choice of a token, and what the pool rounds up.
+            let row = logits.saturating_add(partials_bytes(config, max_seq_len));
+            scratch = scratch.saturating_add(row.saturating_mul(linear::MOST_ROWS as u64));
+            scratch = scratch.saturating_add(NextToken::bytes(config.vocab_size));
             scratch = scratch.saturating_add(scratch / 8);
         }
         MemoryPlan {

@@ -1,8 +1,11 @@
 //! How a pipeline behaves when things go wrong or stop halfway: typed errors that name the thing, and a state that goes on.
 #![allow(clippy::unwrap_used)] // clippy knows tests, not the functions that they call
 
+#[path = "common/tiny.rs"]
+mod tiny;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 
 use doppler_core::prelude::*;
@@ -11,40 +14,7 @@ use doppler_core::{DeviceChoice, DeviceOptions, Error, rdrr};
 use futures_util::{FutureExt, StreamExt};
 use pollster::block_on;
 use serde_json::Value;
-use tempfile::TempDir;
-
-const FIXTURE: &str = "tests/fixtures/llama/llama3_scaled";
-
-/// A converted tiny model in a folder of its own, to be broken.
-fn model() -> (TempDir, PathBuf) {
-    model_of(FIXTURE)
-}
-
-fn model_of(fixture: &str) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("model.rdrr");
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture);
-    convert(&fixture, &out, &ConvertOptions::default(), |_| {}).unwrap();
-    (folder, out)
-}
-
-fn open(choice: DeviceChoice) -> Device {
-    block_on(Device::open(&DeviceOptions { choice, ..DeviceOptions::default() })).unwrap()
-}
-
-/// Every device at hand, for what must be the same on all.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![open(DeviceChoice::Host), open(DeviceChoice::Oracle)];
-    if cfg!(feature = "gpu-tests") {
-        let adapter = block_on(Device::adapters()).remove(0);
-        devices.push(open(DeviceChoice::Named(adapter.name)));
-    }
-    devices
-}
-
-fn load(device: &Device, path: &Path) -> Result<DecoderPipeline, Error> {
-    block_on(DecoderPipeline::builder(device, path).max_seq_len(48).prefill_chunk(7).kv_dtype(DType::F32).build())
-}
+use tiny::{devices, load, model, model_of, open};
 
 /// The error of a model on the host after `change` to its folder.
 fn broken(change: impl FnOnce(&Path)) -> Error {
@@ -301,22 +271,6 @@ fn a_dropped_stream_leaves_what_it_handed_out() {
             assert_eq!(rest[..5], whole[4..]);
         });
     }
-}
-
-#[test]
-fn sampling_is_the_same_for_the_same_seed() {
-    let (_folder, path) = model();
-    let mut pipeline = load(&open(DeviceChoice::Host), &path).unwrap();
-    let tokenizer = Tokenizer::of(pipeline.model()).unwrap();
-    let mut run = |seed| {
-        let sampler = Sampler::new(seed).temperature(1.5).top_k(0);
-        let options = GenerateOptions { ignore_eos: true, max_tokens: 24, sampler, ..GenerateOptions::default() };
-        let pieces = generate(&mut pipeline, &tokenizer, &[9, 8], options);
-        block_on(pieces.map(|piece| piece.unwrap().id).collect::<Vec<_>>())
-    };
-    let first = run(1);
-    assert_eq!(first, run(1));
-    assert_ne!(first, run(2));
 }
 
 #[test]

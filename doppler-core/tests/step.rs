@@ -82,7 +82,7 @@ fn write(config: ModelConfig, formats: impl Fn(&str) -> DType, out: &Path) {
     writer.finish(new).unwrap();
 }
 
-/// Logits of decode steps after a prompt, and why they are not on int8.
+/// Logits of decode steps of one row and of a few after a prompt, and why they are not on int8.
 fn steps(path: &Path, options: &DeviceOptions, kv: DType) -> (Vec<Vec<f32>>, Option<String>) {
     block_on(async {
         let device = Device::open(options).await.unwrap();
@@ -92,6 +92,12 @@ fn steps(path: &Path, options: &DeviceOptions, kv: DType) -> (Vec<Vec<f32>>, Opt
         let mut logits = Vec::new();
         for token in [9, 332, 77] {
             logits.push(pipeline.forward(&[token], 1).await.unwrap().values);
+        }
+        // Across a tile of the attention, with all logits, the last two and none.
+        let few: Vec<u32> = (0..8).map(|i| 3 + i * 41).collect();
+        for (rows, wanted) in [(8, 8), (3, 2), (3, 0)].repeat(5) {
+            let values = pipeline.forward(&few[..rows], wanted).await.unwrap().values;
+            logits.extend((wanted > 0).then_some(values));
         }
         (logits, pipeline.why_not_int8().map(str::to_owned))
     })
@@ -124,6 +130,7 @@ fn check_with(label: &str, config: ModelConfig, formats: impl Fn(&str) -> DType,
         let (exact, why_not) = steps(&path, &DeviceOptions { exact: true, ..int8 }, kv);
         assert!(why_not.unwrap().contains("exact"), "{label}");
         for (fast, exact) in fast.iter().zip(&exact) {
+            assert_eq!(fast.len(), exact.len(), "{label}");
             let off = size(fast.iter().zip(exact).map(|(f, e)| f - e)) / size(exact.iter().copied());
             assert!(off > 0.0 && off < 0.03, "{label}: int8 is off by {off:.4} of the logits' size");
         }

@@ -32,6 +32,7 @@ pub mod norm_residual;
 pub mod quantize;
 pub mod rms_norm;
 pub mod rope;
+pub mod sample;
 mod shared;
 pub mod softcap;
 pub mod softmax;
@@ -43,7 +44,7 @@ mod variant;
 pub use add::Add;
 pub use argmax::{ArgMax, ArgMaxReduce, ArgMaxSplit};
 pub use attention::{Attention, AttentionReduce, AttentionSplit};
-pub use attention_decode::AttentionDecode;
+pub use attention_decode::{AttentionAppend, AttentionDecode};
 pub use attention_half::AttentionHalf;
 pub use cases::{Case, Entry, Tolerance};
 pub use embed::Embed;
@@ -59,6 +60,7 @@ pub use norm_residual::NormResidual;
 pub use quantize::Quantize;
 pub use rms_norm::RmsNorm;
 pub use rope::Rope;
+pub use sample::{SampleBuckets, SampleGather, SampleSettle};
 pub use softcap::SoftCap;
 pub use softmax::Softmax;
 pub use tier::{Advice, Choice, Tier, check_names, select, select_with};
@@ -75,6 +77,7 @@ pub static KERNELS: &[Entry] = &[
     attention::ENTRY,
     attention::REDUCE_ENTRY,
     attention::SPLIT_ENTRY,
+    attention_decode::APPEND_ENTRY,
     attention_decode::ENTRY,
     attention_half::ENTRY,
     embed::ENTRY,
@@ -90,6 +93,9 @@ pub static KERNELS: &[Entry] = &[
     quantize::ENTRY,
     rms_norm::ENTRY,
     rope::ENTRY,
+    sample::ENTRY,
+    sample::GATHER_ENTRY,
+    sample::SETTLE_ENTRY,
     softcap::ENTRY,
     softmax::ENTRY,
     top_k::ENTRY,

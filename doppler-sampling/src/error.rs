@@ -24,6 +24,14 @@ pub enum Error {
         /// Its logit.
         value: f32,
     },
+    /// More tokens than weights can be summed of.
+    #[error("{vocab_size} tokens are too many to draw from; a sampler takes {most}")]
+    TooManyTokens {
+        /// Number of logits.
+        vocab_size: usize,
+        /// What can be summed.
+        most: usize,
+    },
     /// No token can be chosen.
     #[error("none of the {vocab_size} tokens can be chosen: every logit is -inf; allow at least one token")]
     NoCandidate {

@@ -16,12 +16,17 @@
 //! # Ok::<(), doppler_sampling::Error>(())
 //! ```
 //!
+//! The draw and the shares that it keeps are computed in integers ([`Chain`]): a GPU that computes the same numbers chooses
+//! the same token.
+//!
 //! A token is taken out by setting its logit to −∞. Among equal logits the lowest id is the best one, everywhere.
 
 mod argmax;
+mod chain;
 mod draw;
 mod error;
 mod min_p;
+pub mod octaves;
 mod order;
 mod penalties;
 pub mod rng;
@@ -32,6 +37,7 @@ mod top_k;
 mod top_p;
 
 pub use argmax::argmax;
+pub use chain::{BUCKETS, Bucket, Chain, Range, WORDS};
 pub use draw::draw;
 pub use error::Error;
 pub use min_p::min_p;

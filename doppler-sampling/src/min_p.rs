@@ -1,6 +1,7 @@
 //! Min-p: tokens that are not too far behind the best.
 
-use crate::softmax;
+use crate::octaves::Scale;
+use crate::{chain, softmax};
 
 /// Masks tokens whose probability is below `p` times that of the best token. 0 keeps all; the best always stays.
 ///
@@ -15,10 +16,10 @@ pub fn min_p(logits: &mut [f32], p: f32) {
     if p <= 0.0 {
         return;
     }
-    // The ratio of two probabilities is the exponential of the difference of their logits: no softmax is needed.
-    let max = softmax::highest(logits);
-    let lowest = max + p.min(1.0).ln();
-    logits.iter_mut().filter(|logit| **logit < lowest).for_each(|logit| *logit = f32::NEG_INFINITY);
+    // The ratio of two probabilities follows from the difference of their logits: no softmax is needed.
+    let (max, plain, limit) = (softmax::highest(logits), Scale::of_temperature(1.0), chain::limit(p));
+    let possible = logits.iter_mut().filter(|logit| **logit > f32::NEG_INFINITY);
+    possible.filter(|logit| plain.octaves(max, **logit) > limit).for_each(|logit| *logit = f32::NEG_INFINITY);
 }
 
 #[cfg(test)]

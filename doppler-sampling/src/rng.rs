@@ -21,6 +21,13 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     [a, b, c, d]
 }
 
+/// 64 random bits for draw `index` of `stream` under `seed`.
+#[must_use]
+pub fn bits(seed: u64, stream: u64, index: u64) -> u64 {
+    let [a, b, ..] = philox4x32([low(index), high(index), low(stream), high(stream)], [low(seed), high(seed)]);
+    u64::from(a) << 32 | u64::from(b)
+}
+
 /// A number in [0, 1) for draw `index` of `stream` under `seed`: 53 bits, every pair of arguments its own.
 ///
 /// Sampling uses stream 0; other uses of the same seed (acceptance tests, residual draws) take other streams.
@@ -32,9 +39,7 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 /// ```
 #[must_use]
 pub fn uniform(seed: u64, stream: u64, index: u64) -> f64 {
-    let [a, b, ..] = philox4x32([low(index), high(index), low(stream), high(stream)], [low(seed), high(seed)]);
-    let bits = (u64::from(a) << 21) | (u64::from(b) >> 11);
-    bits as f64 / (1u64 << 53) as f64
+    (bits(seed, stream, index) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 fn low(x: u64) -> u32 {

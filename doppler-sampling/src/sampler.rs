@@ -1,12 +1,15 @@
 //! The chain of transforms and the draw, with its settings.
 
-use crate::{Error, Penalties, argmax, draw, min_p, penalties, rng, softmax, temperature, top_k, top_p};
+use crate::{Chain, Error, Penalties, argmax, min_p, octaves, penalties, softmax, temperature, top_k, top_p};
 
 /// How tokens are chosen.
 ///
 /// The transforms run in the order that llama.cpp documents, whatever order the setters were called in: penalties, top-k,
 /// top-p, min-p, temperature, then one draw. So top-p and min-p see the model's own probabilities, among the tokens
 /// that the steps before have left.
+///
+/// The draw and what it is made of are computed in integers: on every device the same token comes of the same logits. Its
+/// distribution differs from that of exact arithmetic by less than 10⁻⁶.
 ///
 /// Settings are checked when the sampler is used ([`Sampler::validate`] checks them earlier).
 ///
@@ -100,6 +103,19 @@ impl Sampler {
         self.temperature == 0.0 && self.penalties.change_nothing()
     }
 
+    /// Whether the choice depends on the text before, and not on the logits and the position alone.
+    #[must_use]
+    pub fn needs_history(&self) -> bool {
+        !self.penalties.change_nothing()
+    }
+
+    /// What is done behind the penalties to that many logits, for a GPU; `None` at temperature 0. Settings are valid.
+    #[must_use]
+    pub fn chain(&self, vocab_size: usize) -> Option<Chain> {
+        let top_k = if self.top_k < vocab_size { self.top_k } else { 0 };
+        (self.temperature > 0.0).then(|| Chain::new(top_k, self.top_p, self.min_p, self.temperature, self.seed))
+    }
+
     /// The seed of the draws.
     #[must_use]
     pub fn seed(&self) -> u64 {
@@ -128,12 +144,12 @@ impl Sampler {
     /// # Errors
     /// [`Error::Parameter`] for a setting, [`Error::Logit`] for NaN or +∞, [`Error::NoCandidate`] when all are −∞.
     pub fn sample(&self, logits: &mut [f32], history: &[u32], draw_index: u64) -> Result<u32, Error> {
-        self.transform(logits, history)?;
-        let chosen = if self.temperature == 0.0 {
-            argmax(logits)
-        } else {
-            softmax(logits);
-            draw(logits, rng::uniform(self.seed, 0, draw_index))
+        self.validate()?;
+        check_logits(logits)?;
+        penalties(logits, history, &self.penalties);
+        let chosen = match self.chain(logits.len()) {
+            Some(chain) => chain.choose(logits, draw_index),
+            None => argmax(logits),
         };
         chosen.ok_or(Error::NoCandidate { vocab_size: logits.len() })
     }
@@ -167,6 +183,9 @@ impl Sampler {
 }
 
 fn check_logits(logits: &[f32]) -> Result<(), Error> {
+    if logits.len() > octaves::MOST_TOKENS {
+        return Err(Error::TooManyTokens { vocab_size: logits.len(), most: octaves::MOST_TOKENS });
+    }
     let mut any = false;
     for (id, &value) in (0..).zip(logits) {
         if value.is_nan() || value == f32::INFINITY {

@@ -1,6 +1,7 @@
 //! Top-p, or nucleus sampling: the fewest tokens that hold a share of the probability.
 
-use crate::{order, softmax};
+use crate::octaves::{Scale, share, weight};
+use crate::{chain, order, softmax};
 
 /// Masks all but the smallest set of best tokens whose probabilities sum to at least `p`, the softmax being taken over
 /// the tokens that are still there. At least one stays; `p` of 1 or more keeps all.
@@ -16,22 +17,23 @@ pub fn top_p(logits: &mut [f32], p: f32) {
     if p >= 1.0 {
         return;
     }
-    let max = softmax::highest(logits);
-    let (mut sum, mut remaining) = (0.0, 0usize);
+    let (max, plain) = (softmax::highest(logits), Scale::of_temperature(1.0));
+    let mass_of = |logit| weight(plain.octaves(max, logit));
+    let (mut sum, mut remaining) = (0, 0usize);
     for (_, logit) in order::candidates(logits) {
-        sum += f64::from(softmax::weight(logit, max));
+        sum += mass_of(logit);
         remaining += 1;
     }
-    let wanted = f64::from(p) * sum;
+    let wanted = share(sum, chain::fraction(p));
     // A model is mostly sure: look at a few of the best before sorting more of the vocabulary.
     let mut k = 256;
     loop {
         let mut best = order::best(logits, k);
         best.sort_unstable_by(order::best_first);
-        let mut mass = 0.0;
+        let mut mass = 0;
         for &candidate in &best {
-            mass += f64::from(softmax::weight(candidate.1, max));
-            if mass >= wanted {
+            mass += mass_of(candidate.1);
+            if mass > wanted {
                 order::mask_after(logits, candidate);
                 return;
             }

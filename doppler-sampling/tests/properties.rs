@@ -148,3 +148,78 @@ fn seeds_differ_and_positions_stand_alone() {
     // Token 31 is the same whether or not the 31 before it were drawn.
     assert_eq!(draw(1, 31), text(1)[31]);
 }
+
+/// The chain by its plain words: the whole vocabulary in order, its beginnings, the running sum.
+fn by_sorting(logits: &[f32], seed: u64, k: usize, p: f32, floor: f32, t: f32, position: u64) -> u32 {
+    use doppler_sampling::octaves::{OCTAVE, Scale, pick, share, weight};
+    let best = logits.iter().copied().fold(OUT, f32::max);
+    let (plain, drawn) = (Scale::of_temperature(1.0), Scale::of_temperature(t));
+    let mut order = sorted(logits);
+    if k > 0 {
+        order.truncate(k);
+    }
+    if p < 1.0 {
+        let mass = |i: usize| weight(plain.octaves(best, logits[i]));
+        let wanted = share(order.iter().map(|&i| mass(i)).sum(), (f64::from(p) * 2f64.powi(32)).round() as u32);
+        let mut sum = 0;
+        let end = order.iter().position(|&i| {
+            sum += mass(i);
+            sum > wanted
+        });
+        order.truncate(end.map_or(order.len(), |end| end + 1));
+    }
+    if floor > 0.0 {
+        let limit = -f64::from(floor).log2() * f64::from(OCTAVE);
+        order.retain(|&i| f64::from(plain.octaves(best, logits[i])) <= limit);
+    }
+    let mass = |i: usize| weight(drawn.octaves(best, logits[i]));
+    let total = order.iter().map(|&i| mass(i)).sum();
+    let target = pick(total, doppler_sampling::rng::bits(seed, 0, position));
+    let mut sum = 0;
+    let chosen = order.iter().find(|&&i| {
+        sum += mass(i);
+        sum > target
+    });
+    *chosen.expect("the best has a weight") as u32
+}
+
+proptest! {
+    #[test]
+    fn buckets_choose_as_sorting_does(
+        logits in logits(), seed: u64, position in 0u64..1 << 20,
+        k in prop_oneof![Just(0usize), 1usize..700], p in prop_oneof![Just(1f32), 0.01f32..1.0],
+        floor in prop_oneof![Just(0f32), 1e-8f32..1.0], t in prop_oneof![0.02f32..3.0, Just(1e-9), Just(1e9)],
+    ) {
+        let sampler = Sampler::new(seed).top_k(k).top_p(p).min_p(floor).temperature(t);
+        let chosen = sampler.sample(&mut logits.clone(), &[], position).unwrap();
+        prop_assert_eq!(chosen, by_sorting(&logits, seed, k, p, floor, t, position));
+        let chain = sampler.chain(logits.len()).unwrap();
+        prop_assert!(chain.words().iter().all(|word| *word < 1 << 24));
+        prop_assert_eq!(doppler_sampling::Chain::from_words(&chain.words()), chain);
+    }
+
+    #[test]
+    fn weights_are_those_of_softmax(logits in logits(), t in 0.02f32..3.0) {
+        use doppler_sampling::octaves::{Scale, weight};
+        let best = logits.iter().copied().fold(OUT, f32::max);
+        let scale = Scale::of_temperature(t);
+        let weights: Vec<u64> = logits.iter().map(|&l| weight(scale.octaves(best, l))).collect();
+        let ideal: Vec<f64> = logits.iter().map(|&l| ((f64::from(l) - f64::from(best)) / f64::from(t)).exp()).collect();
+        let (sum, ideal_sum) = (weights.iter().sum::<u64>() as f64, ideal.iter().sum::<f64>());
+        let off: f64 = weights.iter().zip(&ideal).map(|(&w, i)| (w as f64 / sum - i / ideal_sum).abs()).sum();
+        prop_assert!(off / 2.0 < 1e-6, "{off}");
+    }
+}
+
+/// The tail of a large vocabulary, each token a millionth of the best one's weight, is not rounded away.
+#[test]
+fn a_long_flat_tail_keeps_its_weight() {
+    use doppler_sampling::octaves::{Scale, WHOLE, weight};
+    let scale = Scale::of_temperature(1.0);
+    for behind in [5.0, 13.7, 17.3, 20.0f32] {
+        let tail = 262_143.0 * weight(scale.octaves(20.0, 20.0 - behind)) as f64 / WHOLE as f64;
+        let ideal = 262_143.0 * (-f64::from(20.0f32 - (20.0 - behind))).exp();
+        let share = |tail: f64| tail / (1.0 + tail);
+        assert!((share(tail) - share(ideal)).abs() < 1e-6, "{behind}: {tail} {ideal}");
+    }
+}

@@ -9,7 +9,7 @@ use crate::workspace::{Metadata, files, metadata, root};
 /// Each package, those of this repository that it may depend on, and those that only its tests and benches may.
 const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("doppler-core", &["doppler-kernels", "doppler-rdrr", "doppler-sampling"], &[]),
-    ("doppler-kernels", &["doppler-rdrr"], &["doppler-core"]),
+    ("doppler-kernels", &["doppler-rdrr", "doppler-sampling"], &["doppler-core"]),
     ("doppler-rdrr", &[], &[]),
     ("doppler-sampling", &[], &[]),
     ("examples", &["doppler-core"], &[]),

@@ -1,19 +1,21 @@
 //! The decoder: norm, qkv, rope, attention, o, residual, norm, mlp, residual. Knows numbers, no model families.
 
+mod next;
 mod step;
 mod work;
 
 use std::sync::Arc;
 
 use doppler_kernels::{
-    Add, ArgMax, Attention, AttentionHalf, AttentionReduce, AttentionSplit, Embed, GatedActivation, KvWrite, RmsNorm,
-    Rope, SoftCap,
+    Add, Attention, AttentionHalf, AttentionReduce, AttentionSplit, Embed, GatedActivation, KvWrite, RmsNorm, Rope,
+    SoftCap, linear,
 };
 use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::kv_cache::KvCache;
 use crate::weights::{Half, Input, Matrix, load_vector, on_matrix_units};
 use crate::{Device, Error, Recorder, Recording, Tensor};
+pub(crate) use next::{NextToken, Places};
 use step::FusedLayer;
 pub(crate) use step::splits;
 
@@ -74,8 +76,6 @@ pub(crate) struct Inputs<'a> {
     pub ids: Tensor,
     /// The position of the first row, u32 `[1]`.
     pub start: &'a Tensor,
-    /// Gets the likeliest token after the last row, u32 `[1]`; may be `ids` itself.
-    pub next: &'a Tensor,
     pub rows: usize,
     /// Rows at the end whose logits are wanted.
     pub logit_rows: usize,
@@ -187,14 +187,13 @@ impl Decoder {
 
     /// Records one forward pass.
     pub fn record(&self, device: &Device, inputs: Inputs<'_>) -> Result<Forward, Error> {
-        if inputs.rows == 1
-            && inputs.logit_rows == 1
+        if inputs.rows <= linear::MOST_ROWS
             && let Ok((layers, lm_head)) = &self.fused
         {
             return self.record_step(device, layers, lm_head, inputs);
         }
         let c = &self.config;
-        let Inputs { cache, ids, start, next, rows, logit_rows } = inputs;
+        let Inputs { cache, ids, start, rows, logit_rows } = inputs;
         let mut recorder = Recorder::new();
         let r = &mut recorder;
         let s = Scratch::new(device, c, rows)?;
@@ -248,7 +247,7 @@ impl Decoder {
             layer.down_proj.record(r, rows, &x, &s.branch)?;
             self.join(r, rows, &s, layer.post_mlp_norm.as_ref(), &s.residual, &s.hidden)?;
         }
-        let logits = if logit_rows > 0 { Some(self.head(device, r, rows, logit_rows, &s.hidden, next)?) } else { None };
+        let logits = if logit_rows > 0 { Some(self.head(device, r, rows, logit_rows, &s.hidden)?) } else { None };
         Ok(Forward { recording: device.compile(recorder)?, ids, logits })
     }
 
@@ -319,7 +318,7 @@ impl Decoder {
         r.record(add, &[stream, &s.normed, out])
     }
 
-    /// Final norm and output head of the last rows, and the likeliest token after the very last.
+    /// Final norm and output head of the last rows.
     fn head(
         &self,
         device: &Device,
@@ -327,57 +326,41 @@ impl Decoder {
         rows: usize,
         logit_rows: usize,
         hidden: &Tensor,
-        next: &Tensor,
     ) -> Result<Tensor, Error> {
         let c = &self.config;
         let alloc = |label, cols| device.alloc(label, &[logit_rows, cols], DType::F32);
         let last = alloc("last_hidden", c.hidden_size)?;
         let normed = alloc("last_normed", c.hidden_size)?;
         let logits = alloc("logits", c.vocab_size)?;
-        // Selecting rows is an embedding lookup in the hidden states.
-        let select = |count: usize, table: &Tensor, table_rows: usize, out: &Tensor, r: &mut Recorder| {
-            let first = (table_rows - count) as u32;
-            let picked = device.alloc("picked_rows", &[count], DType::U32)?;
-            device.write(&picked, bytemuck::cast_slice(&(first..first + count as u32).collect::<Vec<_>>()))?;
-            let cols = table.len() / table_rows;
-            let rows = Embed {
-                rows: count,
-                hidden_size: cols,
-                vocab_start: 0,
-                vocab_rows: table_rows,
-                vocab_size: table_rows,
-                weight: DType::F32,
-                scale: 1.0,
-            };
-            r.record(rows, &[&picked, table, out])
-        };
         if logit_rows == rows {
             r.record(self.rms_norm(rows), &[hidden, &self.norm, &normed])?;
         } else {
-            select(logit_rows, hidden, rows, &last, r)?;
+            // Selecting rows is an embedding lookup in the hidden states.
+            let first = (rows - logit_rows) as u32;
+            let picked = device.alloc("picked_rows", &[logit_rows], DType::U32)?;
+            device.write(&picked, bytemuck::cast_slice(&(first..rows as u32).collect::<Vec<_>>()))?;
+            let select = Embed {
+                rows: logit_rows,
+                hidden_size: c.hidden_size,
+                vocab_start: 0,
+                vocab_rows: rows,
+                vocab_size: rows,
+                weight: DType::F32,
+                scale: 1.0,
+            };
+            r.record(select, &[&picked, hidden, &last])?;
             r.record(self.rms_norm(logit_rows), &[&last, &self.norm, &normed])?;
         }
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
         // Logits stay as near to f32 arithmetic as they can.
         let x = Input { plain: &normed, half: None };
-        let logits = match c.final_logit_softcapping {
-            None => {
-                head.record(r, logit_rows, &x, &logits)?;
-                logits
-            }
+        match c.final_logit_softcapping {
+            None => head.record(r, logit_rows, &x, &logits)?,
             Some(cap) => {
                 let raw = alloc("raw_logits", c.vocab_size)?;
                 head.record(r, logit_rows, &x, &raw)?;
                 r.record(SoftCap { len: logit_rows * c.vocab_size, cap: cap as f32 }, &[&raw, &logits])?;
-                logits
             }
-        };
-        if logit_rows == 1 {
-            r.record(ArgMax { rows: 1, cols: c.vocab_size }, &[&logits, next])?;
-        } else {
-            let row = device.alloc("last_logits", &[1, c.vocab_size], DType::F32)?;
-            select(1, &logits, logit_rows, &row, r)?;
-            r.record(ArgMax { rows: 1, cols: c.vocab_size }, &[&row, next])?;
         }
         Ok(logits)
     }

@@ -7,8 +7,8 @@
 //! more, and one more where the values have another format than queries and keys.
 
 use doppler_kernels::{
-    ArgMaxReduce, ArgMaxSplit, AttentionDecode, AttentionReduce, Linear, LinearGated, LinearResidual, NormResidual,
-    Quantize, SoftCap, linear,
+    AttentionAppend, AttentionDecode, AttentionReduce, Linear, LinearGated, LinearResidual, NormResidual, Quantize,
+    SoftCap, linear,
 };
 use doppler_rdrr::{DType, Model, ModelConfig};
 
@@ -16,9 +16,6 @@ use super::{Decoder, Forward, Inputs, Layer, attention_of};
 use crate::kv_cache::KvCache;
 use crate::weights::read_vector;
 use crate::{Device, Error, Recorder, Tensor};
-
-/// Pieces of the vocabulary that are searched for the likeliest token.
-const ARGMAX_SPLITS: usize = 64;
 
 /// What a fused layer takes besides a [`Layer`]: matrices one behind the other.
 #[derive(Debug)]
@@ -88,6 +85,8 @@ pub(crate) fn splits(capacity: usize, heads: usize) -> usize {
 /// The activations of a step.
 #[derive(Clone)]
 struct Scratch {
+    rows: usize,
+    splits: usize,
     hidden: Tensor,
     /// `hidden` times the next norm's weight, and its energy.
     normed: Tensor,
@@ -101,26 +100,27 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn new(device: &Device, c: &ModelConfig, splits: usize, apart: bool) -> Result<Scratch, Error> {
+    fn new(device: &Device, c: &ModelConfig, rows: usize, splits: usize) -> Result<Scratch, Error> {
         let f32 = |label, shape: &[usize]| device.alloc(label, shape, DType::F32);
-        let a8 = |label, cols| device.alloc(label, &[1, cols], DType::A8);
-        let qkv = c.q_dim() + if apart { c.kv_dim() } else { 2 * c.kv_dim() };
+        let a8 = |label, cols| device.alloc(label, &[rows, cols], DType::A8);
         Ok(Scratch {
-            hidden: f32("hidden", &[1, c.hidden_size])?,
+            rows,
+            splits,
+            hidden: f32("hidden", &[rows, c.hidden_size])?,
             normed: a8("normed", c.hidden_size)?,
-            energy: f32("energy", &[1, c.hidden_size / 32])?,
-            qkv: f32("qkv", &[qkv])?,
-            values: f32("values", &[c.kv_dim()])?,
-            partials: f32("attention_partials", &[c.num_attention_heads, splits, c.head_dim + 2])?,
+            energy: f32("energy", &[rows, c.hidden_size / 32])?,
+            qkv: f32("qkv", &[rows, c.q_dim() + 2 * c.kv_dim()])?,
+            values: f32("values", &[rows, c.kv_dim()])?,
+            partials: f32("attention_partials", &[rows, c.num_attention_heads, splits, c.head_dim + 2])?,
             attended: a8("attended", c.q_dim())?,
             activated: a8("activated", c.intermediate_size)?,
-            branch: f32("branch", &[1, c.hidden_size])?,
+            branch: f32("branch", &[rows, c.hidden_size])?,
         })
     }
 }
 
 impl Decoder {
-    /// Records the decode step.
+    /// Records the decode step, of one row or a few.
     pub(super) fn record_step(
         &self,
         device: &Device,
@@ -129,31 +129,31 @@ impl Decoder {
         inputs: Inputs<'_>,
     ) -> Result<Forward, Error> {
         let c = &self.config;
-        let Inputs { cache, ids, start, next, .. } = inputs;
+        let Inputs { cache, ids, start, rows, logit_rows } = inputs;
         let mut recorder = Recorder::new();
         let r = &mut recorder;
         let splits = splits(cache.capacity, c.num_key_value_heads);
         // Layers differ in this: the mixes of formats that people use give only some of them larger values.
-        let together = Scratch::new(device, c, splits, false)?;
-        let apart = Scratch { qkv: device.alloc("qk", &[c.q_dim() + c.kv_dim()], DType::F32)?, ..together.clone() };
+        let together = Scratch::new(device, c, rows, splits)?;
+        let apart =
+            Scratch { qkv: device.alloc("qk", &[rows, c.q_dim() + c.kv_dim()], DType::F32)?, ..together.clone() };
 
         let s = &together;
-        self.embed(r, 1, &ids, &s.hidden)?;
-        let quantize = Quantize { rows: 1, cols: c.hidden_size };
+        self.embed(r, rows, &ids, &s.hidden)?;
+        let quantize = Quantize { rows, cols: c.hidden_size };
         r.record(quantize, &[&s.hidden, &self.layers[0].input_layernorm, &s.normed, &s.energy])?;
         for (i, (layer, fused)) in self.layers.iter().zip(fused).enumerate() {
             let s = if fused.values.is_some() { &apart } else { &together };
-            self.attend_step(r, i, fused, cache, start, splits, s)?;
+            self.attend_step(r, i, fused, cache, start, s)?;
             self.join_step(r, &fused.o_proj, &s.attended, layer.post_attention_norm.as_ref(), &layer.mlp_norm, s)?;
             self.mlp_step(r, fused, s)?;
             let next_norm = self.layers.get(i + 1).map_or(&self.norm, |next| &next.input_layernorm);
             self.join_step(r, &fused.down_proj, &s.activated, layer.post_mlp_norm.as_ref(), next_norm, s)?;
         }
-        let logits = self.head_step(device, r, lm_head, s, next)?;
-        Ok(Forward { recording: device.compile(recorder)?, ids, logits: Some(logits) })
+        let logits = if logit_rows > 0 { Some(self.head_step(device, r, lm_head, logit_rows, s)?) } else { None };
+        Ok(Forward { recording: device.compile(recorder)?, ids, logits })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the operands of three kernels")]
     fn attend_step(
         &self,
         r: &mut Recorder,
@@ -161,17 +161,17 @@ impl Decoder {
         fused: &FusedLayer,
         cache: &KvCache,
         start: &Tensor,
-        splits: usize,
         s: &Scratch,
     ) -> Result<(), Error> {
         let c = &self.config;
-        r.record(self.linear(&fused.qkv, true), &[&s.normed, &fused.qkv, &s.qkv, &s.energy])?;
+        let (rows, splits) = (s.rows, s.splits);
+        r.record(self.linear(&fused.qkv, rows, true), &[&s.normed, &fused.qkv, &s.qkv, &s.energy])?;
         if let Some(values) = &fused.values {
-            r.record(self.linear(values, true), &[&s.normed, values, &s.values, &s.energy])?;
+            r.record(self.linear(values, rows, true), &[&s.normed, values, &s.values, &s.energy])?;
         }
         let table = cache.rope(c.layer_types[i]);
         let attention = AttentionDecode {
-            attention: attention_of(c, 1, cache.capacity, cache.dtype, c.window(i)),
+            attention: attention_of(c, rows, cache.capacity, cache.dtype, c.window(i)),
             splits,
             rotary_dim: c.rotary_dim,
             positions: table.len() / c.rotary_dim,
@@ -181,18 +181,22 @@ impl Decoder {
             values_apart: fused.values.is_some(),
         };
         let (keys, values) = &cache.layers[i];
-        let mut operands = vec![&s.qkv, &fused.vectors, table, start, keys, values, &s.partials];
+        let mut operands = vec![&s.qkv, &fused.vectors, table, start, keys, values];
         operands.extend(fused.values.as_ref().map(|_| &s.values));
+        if rows > 1 {
+            r.record(AttentionAppend(attention.clone()), &operands)?;
+        }
+        operands.insert(6, &s.partials);
         r.record(attention, &operands)?;
         let (num_attention_heads, head_dim) = (c.num_attention_heads, c.head_dim);
-        let reduce = AttentionReduce { rows: 1, num_attention_heads, head_dim, splits, y: DType::A8 };
+        let reduce = AttentionReduce { rows, num_attention_heads, head_dim, splits, y: DType::A8 };
         r.record(reduce, &[&s.partials, &s.attended])
     }
 
     fn mlp_step(&self, r: &mut Recorder, fused: &FusedLayer, s: &Scratch) -> Result<(), Error> {
         let c = &self.config;
         let gated = LinearGated {
-            rows: 1,
+            rows: s.rows,
             out_features: c.intermediate_size,
             in_features: c.hidden_size,
             weight: fused.gate_up.dtype(),
@@ -216,46 +220,44 @@ impl Decoder {
         let scale = c.residual_scale as f32;
         let Some(norm) = norm else {
             let linear = LinearResidual {
-                rows: 1,
+                rows: s.rows,
                 out_features: c.hidden_size,
-                in_features: x.len(),
+                in_features: x.len() / s.rows,
                 weight: weight.dtype(),
                 scale,
             };
             return r.record(linear, &[x, weight, next_norm, &s.hidden, &s.normed, &s.energy]);
         };
-        r.record(self.linear(weight, false), &[x, weight, &s.branch])?;
-        let join = NormResidual { rows: 1, cols: c.hidden_size, eps: c.rms_norm_eps as f32, scale };
+        r.record(self.linear(weight, s.rows, false), &[x, weight, &s.branch])?;
+        let join = NormResidual { rows: s.rows, cols: c.hidden_size, eps: c.rms_norm_eps as f32, scale };
         r.record(join, &[&s.branch, norm, next_norm, &s.hidden, &s.normed, &s.energy])
     }
 
+    /// The logits of the last `logit_rows` rows.
     fn head_step(
         &self,
         device: &Device,
         r: &mut Recorder,
         lm_head: &Tensor,
+        logit_rows: usize,
         s: &Scratch,
-        next: &Tensor,
     ) -> Result<Tensor, Error> {
-        let c = &self.config;
-        let mut logits = device.alloc("logits", &[1, c.vocab_size], DType::F32)?;
-        r.record(self.linear(lm_head, true), &[&s.normed, lm_head, &logits, &s.energy])?;
+        let (c, rows) = (&self.config, s.rows);
+        // Those before them cost next to nothing: the weights are read once.
+        let mut logits = device.alloc("logits", &[rows, c.vocab_size], DType::F32)?;
+        r.record(self.linear(lm_head, rows, true), &[&s.normed, lm_head, &logits, &s.energy])?;
         if let Some(cap) = c.final_logit_softcapping {
-            let capped = device.alloc("capped_logits", &[1, c.vocab_size], DType::F32)?;
-            r.record(SoftCap { len: c.vocab_size, cap: cap as f32 }, &[&logits, &capped])?;
+            let capped = device.alloc("capped_logits", &[rows, c.vocab_size], DType::F32)?;
+            r.record(SoftCap { len: rows * c.vocab_size, cap: cap as f32 }, &[&logits, &capped])?;
             logits = capped;
         }
-        let values = device.alloc("best_values", &[ARGMAX_SPLITS], DType::F32)?;
-        let ids = device.alloc("best_ids", &[ARGMAX_SPLITS], DType::U32)?;
-        r.record(ArgMaxSplit { cols: c.vocab_size, splits: ARGMAX_SPLITS }, &[&logits, &values, &ids])?;
-        r.record(ArgMaxReduce { splits: ARGMAX_SPLITS }, &[&values, &ids, next])?;
-        Ok(logits)
+        Ok(if logit_rows == rows { logits } else { device.last_rows(&logits, logit_rows) })
     }
 
-    fn linear(&self, weight: &Tensor, normed: bool) -> Linear {
+    fn linear(&self, weight: &Tensor, rows: usize, normed: bool) -> Linear {
         let [out_features, in_features] = *weight.shape() else { unreachable!("a matrix") };
         let eps = normed.then_some(self.config.rms_norm_eps as f32);
-        Linear { rows: 1, out_features, in_features, weight: weight.dtype(), eps }
+        Linear { rows, out_features, in_features, weight: weight.dtype(), eps }
     }
 }
 

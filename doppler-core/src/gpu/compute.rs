@@ -132,7 +132,7 @@ impl Gpu {
         // position below the cache's capacity, and steps are at least 1. Their divisors are sizes, which are not 0, and
         // their indices stay inside operands whose sizes were checked when the kernel was recorded. Of the numbers that come
         // from data, a token id is compared with the vocabulary by the kernel that takes it, and a position lies in the cache
-        // and the rotary table because the pipeline reserves both before it writes it. Property tests run every
+        // and the rotary table because the pipeline reserves both before it writes it or submits a step that moves it on. Property tests run every
         // variant over ugly shapes between guard words.
         unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }
@@ -161,6 +161,7 @@ impl Gpu {
 
     /// A buffer with contents. Not wgpu's `create_buffer_init`, which panics when the device is lost.
     pub(super) fn filled(&self, label: &str, contents: &[u8], usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        self.counters.buffer();
         let (label, size, usage) = (Some(label), contents.len() as u64, usage | wgpu::BufferUsages::COPY_DST);
         let buffer =
             self.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false });
@@ -179,10 +180,15 @@ impl Gpu {
     }
 
     /// Submits all steps in one pass, and the copy of `read` behind them in the same submission.
-    pub fn submit(&self, steps: &[GpuStep], read: Option<(&Tensor, u64)>) -> Result<Option<Readback>, Error> {
+    pub fn submit<'a>(
+        &self,
+        steps: impl IntoIterator<Item = &'a GpuStep>,
+        read: Option<(&Tensor, u64)>,
+    ) -> Result<Option<Readback>, Error> {
         self.check()?;
         let started = Instant::now();
         let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut dispatches = 0;
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             let mut current: Option<&Arc<ComputePipeline>> = None;
@@ -194,6 +200,7 @@ impl Gpu {
                 pass.set_bind_group(0, &step.bindings, &[]);
                 let [x, y, z] = step.workgroups;
                 pass.dispatch_workgroups(x, y, z);
+                dispatches += 1;
             }
         }
         let staging = match read {
@@ -207,7 +214,7 @@ impl Gpu {
         };
         let index = self.queue.submit([encoder.finish()]);
         *lock(&self.newest) = Some(index.clone());
-        self.counters.count(steps.len(), read.map_or(0, |(_, bytes)| bytes), started.elapsed());
+        self.counters.count(dispatches, read.map_or(0, |(_, bytes)| bytes), started.elapsed());
         Ok(staging.map(|(staging, bytes)| Readback::start(staging, bytes as usize, index)))
     }
 }

@@ -162,6 +162,7 @@ impl Gpu {
     /// `None` when there is no memory for it.
     fn create_buffer(&self, descriptor: &wgpu::BufferDescriptor) -> Option<wgpu::Buffer> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        self.counters.buffer();
         let buffer = self.device.create_buffer(descriptor);
         // On native the scope's result is there at once.
         pollster::block_on(scope.pop()).is_none().then_some(buffer)

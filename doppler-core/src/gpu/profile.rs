@@ -23,6 +23,8 @@ pub struct GpuCounters {
     pub dispatches: u64,
     /// Bytes read back.
     pub readback_bytes: u64,
+    /// Buffers made, of every kind.
+    pub buffers: u64,
     /// CPU time of encoding and submitting.
     pub encoding: Duration,
 }
@@ -32,10 +34,16 @@ pub(super) struct Counters {
     submissions: AtomicU64,
     dispatches: AtomicU64,
     readback_bytes: AtomicU64,
+    buffers: AtomicU64,
     encoding_ns: AtomicU64,
 }
 
 impl Counters {
+    /// Counts a buffer that is made.
+    pub fn buffer(&self) {
+        self.buffers.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub fn count(&self, dispatches: usize, readback_bytes: u64, encoding: Duration) {
         self.submissions.fetch_add(1, Ordering::Relaxed);
         self.dispatches.fetch_add(dispatches as u64, Ordering::Relaxed);
@@ -52,6 +60,7 @@ impl Gpu {
             submissions: read(&self.counters.submissions),
             dispatches: read(&self.counters.dispatches),
             readback_bytes: read(&self.counters.readback_bytes),
+            buffers: read(&self.counters.buffers),
             encoding: Duration::from_nanos(read(&self.counters.encoding_ns)),
         }
     }
@@ -133,7 +142,7 @@ impl Gpu {
     pub fn time_passes(&self, passes: &[&[GpuStep]]) -> Result<Vec<Duration>, Error> {
         let timed = passes.iter().map(|steps| {
             let started = Instant::now();
-            self.submit(steps, None)?;
+            self.submit(*steps, None)?;
             self.wait(self.queue.submit([]))?;
             Ok(started.elapsed())
         });

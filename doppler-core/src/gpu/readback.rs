@@ -49,6 +49,7 @@ impl Gpu {
         if let Some(i) = free.iter().position(|buffer| buffer.size() == size) {
             return free.swap_remove(i);
         }
+        self.counters.buffer();
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("readback"),
             size,

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use doppler_rdrr::{DType, Model, ModelConfig};
+use doppler_sampling::WORDS;
 
 use super::DecoderPipeline;
+use super::next::Choice;
 use crate::decoder::Decoder;
 use crate::kv_cache::{KvCache, stored_as};
 use crate::{Device, Error, MemoryPlan};
@@ -102,6 +104,8 @@ impl PipelineBuilder {
         let mut pipeline = DecoderPipeline {
             next: scalar("next_token")?,
             start: scalar("start")?,
+            settings: self.device.alloc("sampler", &[WORDS], DType::U32)?,
+            position_there: None,
             decoder,
             cache,
             model,
@@ -112,6 +116,9 @@ impl PipelineBuilder {
             tokens: Vec::new(),
             computed: 0,
             ahead: VecDeque::new(),
+            choice: Choice::default(),
+            logits: None,
+            few: None,
             decode: None,
         };
         pipeline.warm_up()?;

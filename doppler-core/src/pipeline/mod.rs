@@ -2,6 +2,7 @@
 
 mod builder;
 mod chunk;
+mod next;
 mod tune;
 mod warm_up;
 
@@ -10,14 +11,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use builder::PipelineBuilder;
+use doppler_kernels::linear;
 use doppler_rdrr::{DType, Model, ModelConfig};
+use doppler_sampling::Sampler;
+use next::Choice;
 
 use crate::chat_template::{ChatOptions, ChatTemplate, Message};
-use crate::decoder::{Decoder, Forward, Inputs};
+use crate::decoder::{Decoder, Forward, Inputs, NextToken, Places};
 use crate::device::Pending;
 use crate::kv_cache::KvCache;
 use crate::text::Tokenizer;
-use crate::{Device, Error, KernelTimes, MemoryPlan, Tensor};
+use crate::{Device, Error, KernelTimes, MemoryPlan, Recording, Tensor};
 
 /// Decode steps submitted before their tokens are known: the GPU never waits for the CPU to look.
 const AHEAD: usize = 3;
@@ -41,12 +45,21 @@ pub trait Pipeline {
     /// device reports. After an error the tokens before the call are still there.
     async fn forward(&mut self, tokens: &[u32], rows: usize) -> Result<Logits, Error>;
 
-    /// The likeliest next token, appended. Steps may run ahead of it; [`Pipeline::rewind`] drops the surplus.
+    /// The next token by `sampler`, appended. The same sampler, tokens and logits give the same token on every device.
+    /// Steps may run ahead of it; [`Pipeline::rewind`] and another sampler drop the surplus.
     ///
     /// # Errors
-    /// [`Error::NoLogits`] when there are no tokens, [`Error::ContextFull`], [`Error::NanLogits`], and what the device
-    /// reports.
-    async fn greedy(&mut self) -> Result<u32, Error>;
+    /// [`Error::NoLogits`] when there are no tokens, [`Error::ContextFull`], [`Error::NanLogits`], [`Error::Sampling`], and
+    /// what the device reports.
+    async fn next(&mut self, sampler: &Sampler) -> Result<u32, Error>;
+
+    /// The likeliest next token, appended: [`Pipeline::next`] by [`Sampler::greedy`].
+    ///
+    /// # Errors
+    /// As [`Pipeline::next`].
+    async fn greedy(&mut self) -> Result<u32, Error> {
+        self.next(&Sampler::greedy()).await
+    }
 
     /// Forgets everything from `position` on.
     ///
@@ -92,12 +105,39 @@ pub struct DecoderPipeline {
     computed: usize,
     /// The next tokens, oldest first, on their way.
     ahead: VecDeque<Pending>,
+    /// How the tokens on their way are chosen.
+    choice: Choice,
+    /// The logits after the last token, when they were read.
+    logits: Option<Vec<f32>>,
     /// The decode step, recorded once for the cache's capacity.
-    decode: Option<Forward>,
-    /// u32 `[1]`: the likeliest next token, which the next decode step embeds.
+    decode: Option<DecodeStep>,
+    /// The last recording of a few rows: how many, and how many of them have logits.
+    few: Option<(usize, usize, Forward)>,
+    /// u32 `[1]`: the next token, which the next decode step embeds.
     next: Tensor,
     /// u32 `[1]`: the position of a submission's first row.
     start: Tensor,
+    /// What `start` holds when all that was submitted has run, if that is known.
+    position_there: Option<usize>,
+    /// u32 `[12]`: the sampler's settings.
+    settings: Tensor,
+}
+
+/// One row through the model, and the choice of the token after it.
+#[derive(Debug)]
+struct DecodeStep {
+    forward: Forward,
+    next: NextToken,
+}
+
+impl DecodeStep {
+    /// The recording of a way to choose.
+    fn choice(&self, choice: Choice) -> Result<&Recording, Error> {
+        match choice {
+            Choice::Greedy => Ok(&self.next.greedy),
+            Choice::Drawn(_) => self.next.drawn.as_ref().ok_or(Error::NoLogits),
+        }
+    }
 }
 
 impl DecoderPipeline {
@@ -132,18 +172,21 @@ impl DecoderPipeline {
     }
 
     /// How often each kernel runs in a decode step and how long all its runs take, at the present depth; `None` where the
-    /// device has no timestamps. What it computes is thrown away.
+    /// device has no timestamps. The token is chosen as the last one was. What it computes is thrown away.
     ///
     /// # Errors
     /// [`Error::NoLogits`] when there are no tokens, and what the device reports.
     pub fn profile_decode(&mut self) -> Result<Option<KernelTimes>, Error> {
         let last = self.tokens.len().checked_sub(1).ok_or(Error::NoLogits)?;
-        self.ahead.clear();
+        self.forget_flight();
         self.computed = last;
-        self.device.write(&self.start, bytemuck::bytes_of(&(last as u32)))?;
+        self.go_to(last)?;
         self.device.write(&self.next, bytemuck::bytes_of(&self.tokens[last]))?;
-        let device = self.device.clone();
-        device.profile(&self.decode_step()?.recording)
+        // The choice moves on.
+        self.position_there = None;
+        let (device, choice) = (self.device.clone(), self.choice);
+        let step = self.decode_step()?;
+        device.profile(&[&step.forward.recording, step.choice(choice)?])
     }
 
     /// The same of one chunk of a prompt, computed from an empty context: what was there is forgotten.
@@ -153,11 +196,11 @@ impl DecoderPipeline {
     pub fn profile_prefill(&mut self, chunk: &[u32]) -> Result<Option<KernelTimes>, Error> {
         self.rewind(0)?;
         self.reserve(chunk.len())?;
-        self.device.write(&self.start, bytemuck::bytes_of(&0u32))?;
+        self.go_to(0)?;
         let ids = self.device.alloc("ids", &[chunk.len()], DType::U32)?;
         self.device.write(&ids, bytemuck::cast_slice(chunk))?;
         let forward = self.record(ids, chunk.len(), 1)?;
-        self.device.profile(&forward.recording)
+        self.device.profile(&[&forward.recording])
     }
 
     /// What it takes in memory.
@@ -202,14 +245,34 @@ impl DecoderPipeline {
         self.computed.min(self.tokens.len())
     }
 
+    fn context_full(&self, wanted: usize) -> Error {
+        let (max_seq_len, allowed) = (self.max_seq_len, self.config().max_position_embeddings);
+        Error::ContextFull { wanted, max_seq_len, allowed }
+    }
+
+    /// Tells the device the position of the next submission's first row, unless it knows.
+    fn go_to(&mut self, position: usize) -> Result<(), Error> {
+        if self.position_there != Some(position) {
+            self.device.write(&self.start, bytemuck::bytes_of(&(position as u32)))?;
+            self.position_there = Some(position);
+        }
+        Ok(())
+    }
+
+    /// Gives up tokens on their way and logits that are no longer those of the last token.
+    fn forget_flight(&mut self) {
+        self.ahead.clear();
+        self.logits = None;
+    }
+
     fn reserve(&mut self, positions: usize) -> Result<(), Error> {
         if positions > self.max_seq_len {
-            let (max_seq_len, allowed) = (self.max_seq_len, self.config().max_position_embeddings);
-            return Err(Error::ContextFull { wanted: positions, max_seq_len, allowed });
+            return Err(self.context_full(positions));
         }
         if positions > self.cache.capacity {
             // Recorded for the old capacity.
             self.decode = None;
+            self.few = None;
             let used = self.computed;
             self.cache = self.cache.grown(&self.device, &self.decoder.config, positions, used, self.max_seq_len)?;
         }
@@ -217,23 +280,25 @@ impl DecoderPipeline {
     }
 
     fn record(&self, ids: Tensor, rows: usize, logit_rows: usize) -> Result<Forward, Error> {
-        let (cache, start, next) = (&self.cache, &self.start, &self.next);
-        self.decoder.record(&self.device, Inputs { cache, ids, start, next, rows, logit_rows })
+        let (cache, start) = (&self.cache, &self.start);
+        self.decoder.record(&self.device, Inputs { cache, ids, start, rows, logit_rows })
     }
 
     /// Submits one chunk; its logits when any are wanted.
     fn submit_chunk(&mut self, chunk: &[u32], logit_rows: usize) -> Result<Option<Pending>, Error> {
         let end = self.computed + chunk.len();
         self.reserve(end)?;
-        self.device.write(&self.start, bytemuck::bytes_of(&(self.computed as u32)))?;
+        self.go_to(self.computed)?;
         let device = self.device.clone();
         let fresh;
-        let forward = if chunk.len() == 1 && logit_rows == 1 {
-            self.decode_step()?
-        } else {
-            let ids = device.alloc("ids", &[chunk.len()], DType::U32)?;
-            fresh = self.record(ids, chunk.len(), logit_rows)?;
-            &fresh
+        let forward = match chunk.len() {
+            1 if logit_rows == 1 => &self.decode_step()?.forward,
+            rows @ 2..=linear::MOST_ROWS => self.few_rows(rows, logit_rows)?,
+            rows => {
+                let ids = device.alloc("ids", &[rows], DType::U32)?;
+                fresh = self.record(ids, rows, logit_rows)?;
+                &fresh
+            }
         };
         device.write(&forward.ids, bytemuck::cast_slice(chunk))?;
         let read = forward.logits.as_ref().map(|logits| (logits, logits.len()));
@@ -242,26 +307,60 @@ impl DecoderPipeline {
         Ok(pending)
     }
 
-    fn decode_step(&mut self) -> Result<&Forward, Error> {
-        let forward = match self.decode.take() {
-            Some(forward) => forward,
-            None => self.record(self.next.clone(), 1, 1)?,
+    fn decode_step(&mut self) -> Result<&DecodeStep, Error> {
+        let step = match self.decode.take() {
+            Some(step) => step,
+            None => {
+                let forward = self.record(self.next.clone(), 1, 1)?;
+                let logits = forward.logits.as_ref().ok_or(Error::NoLogits)?;
+                let places = Places { start: &self.start, next: &self.next, settings: &self.settings };
+                let next = NextToken::record(&self.device, logits, &places)?;
+                DecodeStep { forward, next }
+            }
         };
-        Ok(self.decode.insert(forward))
+        Ok(self.decode.insert(step))
     }
 
-    /// Submits the decode step of the token at `computed`, which is on the device already when steps are in flight.
-    fn step_ahead(&mut self) -> Result<Pending, Error> {
-        self.reserve(self.computed + 1)?;
-        self.device.write(&self.start, bytemuck::bytes_of(&(self.computed as u32)))?;
-        if let Some(token) = self.tokens.get(self.computed) {
-            self.device.write(&self.next, bytemuck::bytes_of(token))?;
+    /// The step of a few rows, recorded anew when their number was another one before.
+    fn few_rows(&mut self, rows: usize, logit_rows: usize) -> Result<&Forward, Error> {
+        let forward = match self.few.take() {
+            Some((of, with_logits, forward)) if (of, with_logits) == (rows, logit_rows) => forward,
+            _ => {
+                let ids = self.device.alloc("ids", &[rows], DType::U32)?;
+                self.record(ids, rows, logit_rows)?
+            }
+        };
+        Ok(&self.few.insert((rows, logit_rows, forward)).2)
+    }
+
+    /// Appends the keys and values of what is missing of the tokens and of `new` ones; the logits of the last `rows`.
+    async fn compute(&mut self, new: &[u32], rows: usize) -> Result<Vec<f32>, Error> {
+        self.forget_flight();
+        self.computed = self.valid();
+        // The last chosen token may not have been through the model yet.
+        let input: Vec<u32> = self.tokens[self.computed..].iter().chain(new).copied().collect();
+        self.reserve(self.computed + input.len())?;
+        let before = self.computed;
+        let mut pending = Vec::new();
+        let mut rest = &input[..];
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(self.chunk_rows(rest.len(), rows));
+            rest = after;
+            let wanted = rows.saturating_sub(rest.len()).min(chunk.len());
+            match self.submit_chunk(chunk, wanted) {
+                Ok(logits) => pending.extend(logits),
+                Err(error) => {
+                    self.computed = before;
+                    self.position_there = None;
+                    return Err(error);
+                }
+            }
         }
-        let (device, next) = (self.device.clone(), self.next.clone());
-        let recording = &self.decode_step()?.recording;
-        let pending = device.submit(recording, Some((&next, 1)))?.ok_or(Error::NoLogits)?;
-        self.computed += 1;
-        Ok(pending)
+        let mut values = Vec::with_capacity(rows * self.config().vocab_size);
+        for logits in pending {
+            values.extend_from_slice(bytemuck::cast_slice(&logits.bytes().await?));
+        }
+        Ok(values)
     }
 }
 
@@ -289,84 +388,25 @@ impl Pipeline for DecoderPipeline {
         if let Some(&id) = tokens.iter().find(|id| **id as usize >= vocab_size) {
             return Err(Error::TokenOutOfRange { id, vocab_size });
         }
-        self.ahead.clear();
-        self.computed = self.valid();
-        // The last greedy token may not have been through the model yet.
-        let input: Vec<u32> = self.tokens[self.computed..].iter().chain(tokens).copied().collect();
-        self.reserve(self.computed + input.len())?;
-        let before = self.computed;
-        let mut pending = Vec::new();
-        let mut rest = &input[..];
-        while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(self.chunk_rows(rest.len(), rows));
-            rest = after;
-            let wanted = rows.saturating_sub(rest.len()).min(chunk.len());
-            match self.submit_chunk(chunk, wanted) {
-                Ok(logits) => pending.extend(logits),
-                Err(error) => {
-                    self.computed = before;
-                    return Err(error);
-                }
-            }
-        }
-        let mut values = Vec::with_capacity(rows * vocab_size);
-        for logits in pending {
-            values.extend_from_slice(bytemuck::cast_slice(&logits.bytes().await?));
-        }
+        let values = self.compute(tokens, rows).await?;
         self.tokens.extend_from_slice(tokens);
-        if rows > 0 {
-            let best = argmax(&values[values.len() - vocab_size..]);
-            self.ahead.push_back(Pending::Ready(best.to_le_bytes().to_vec()));
-        }
+        self.logits = (rows > 0).then(|| values[values.len() - vocab_size..].to_vec());
         Ok(Logits { values, vocab_size })
     }
 
-    async fn greedy(&mut self) -> Result<u32, Error> {
-        if self.tokens.len() >= self.max_seq_len {
-            let (wanted, allowed) = (self.tokens.len() + 1, self.config().max_position_embeddings);
-            return Err(Error::ContextFull { wanted, max_seq_len: self.max_seq_len, allowed });
-        }
-        if self.computed + 1 != self.tokens.len() + self.ahead.len() {
-            // After a rewind, or when a step in flight was lost to a cancelled call: the last token goes through again.
-            self.ahead.clear();
-            let before_last = self.tokens.len().checked_sub(1).ok_or(Error::NoLogits)?;
-            self.computed = self.computed.min(before_last);
-        }
-        // The CPU computes at once: running ahead would only waste work there.
-        let wanted = if self.device.gpu().is_some() { 1 + AHEAD } else { 1 };
-        while self.ahead.len() < wanted && self.computed < self.max_seq_len {
-            let step = self.step_ahead()?;
-            self.ahead.push_back(step);
-        }
-        let bytes = self.ahead.pop_front().ok_or(Error::NoLogits)?.bytes().await?;
-        let id: u32 = bytemuck::pod_read_unaligned(&bytes);
-        if id == NAN {
-            return Err(Error::NanLogits);
-        }
-        self.tokens.push(id);
-        Ok(id)
+    async fn next(&mut self, sampler: &Sampler) -> Result<u32, Error> {
+        self.choose(sampler).await
     }
 
     fn rewind(&mut self, position: usize) -> Result<(), Error> {
         if position > self.tokens.len() {
             return Err(Error::RewindForward { position, end: self.tokens.len() });
         }
+        if position < self.tokens.len() || !self.ahead.is_empty() {
+            self.forget_flight();
+        }
         self.tokens.truncate(position);
-        self.ahead.clear();
         self.computed = self.computed.min(position);
         Ok(())
     }
-}
-
-/// What stands for the likeliest token when a logit is NaN: the kernel's answer, and [`argmax`]'s.
-const NAN: u32 = u32::MAX;
-
-/// The index of the largest value; the lowest wins ties.
-fn argmax(values: &[f32]) -> u32 {
-    if values.iter().any(|value| value.is_nan()) {
-        return NAN;
-    }
-    let best =
-        values.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, &v)| if v > best.1 { (i, v) } else { best });
-    best.0 as u32
 }

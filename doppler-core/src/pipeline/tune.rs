@@ -22,7 +22,7 @@ impl DecoderPipeline {
     pub fn tune(&mut self, budget: Duration) -> Result<TuningReport, Error> {
         let device = self.device.clone();
         let Some(gpu) = device.gpu() else { return Ok(TuningReport::default()) };
-        self.ahead.clear();
+        self.forget_flight();
         self.tokens.clear();
         self.computed = 0;
         let longest = self.chunk_rows(self.max_seq_len, 1);
@@ -30,10 +30,10 @@ impl DecoderPipeline {
         let mut tuner = Tuner::new(gpu, budget);
         // Deep in the context, as most steps are: its cost is what grows.
         let deep = self.cache.capacity * 3 / 4;
-        device.write(&self.start, bytemuck::bytes_of(&(deep as u32)))?;
+        self.go_to(deep)?;
         device.write(&self.next, bytemuck::bytes_of(&0u32))?;
-        tuner.recording(&self.decode_step()?.recording, 0.5)?;
-        device.write(&self.start, bytemuck::bytes_of(&0u32))?;
+        tuner.recording(&self.decode_step()?.forward.recording, 0.5)?;
+        self.go_to(0)?;
         let shorter = LENGTHS.into_iter().filter(|length| *length < longest);
         for rows in shorter.chain([longest]).filter(|rows| *rows > 1) {
             let ids = device.alloc("ids", &[rows], DType::U32)?;
@@ -43,6 +43,7 @@ impl DecoderPipeline {
         }
         let report = tuner.finish()?;
         self.decode = None;
+        self.few = None;
         Ok(report)
     }
 }

@@ -55,7 +55,8 @@ pub fn split_edge_cases() -> Vec<Case> {
 fn reduce_case(label: &'static str, splits: usize, x: &[f32]) -> Case {
     let pieces = ArgMaxSplit { cols: x.len(), splits }.reference(&[x]);
     let ids: Vec<u32> = pieces[1].iter().map(|id| *id as u32).collect();
-    Case::new(label, Box::new(ArgMaxReduce { splits }), Tolerance::EXACT).input_f32(&pieces[0]).input_u32(&ids)
+    let case = Case::new(label, Box::new(ArgMaxReduce { splits }), Tolerance::EXACT);
+    case.input_f32(&pieces[0]).input_u32(&ids).input_u32(&[x.len() as u32])
 }
 
 /// Empty pieces, ties, negative values only, NaN.

@@ -1,4 +1,4 @@
-// The best of the pieces; NONE when one of them had a NaN.
+// The best of the pieces, NONE when one of them had a NaN; and the position moves on.
 
 struct Params {
     splits: u32,
@@ -6,8 +6,9 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> values: array<f32>;           // [splits]
 @group(0) @binding(1) var<storage, read> ids: array<u32>;              // [splits]
-@group(0) @binding(2) var<storage, read_write> id: array<u32>;         // [1]
-@group(0) @binding(3) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read_write> start: array<u32>;      // [1]
+@group(0) @binding(3) var<storage, read_write> id: array<u32>;         // [1]
+@group(0) @binding(4) var<uniform> params: Params;
 
 var<workgroup> any_nan: array<u32, WG>;
 
@@ -31,5 +32,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             nans |= any_nan[i];
         }
         id[0] = select(winner, NONE, nans != 0u);
+        start[0] += 1u;
     }
 }

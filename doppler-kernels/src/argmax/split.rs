@@ -23,11 +23,12 @@ pub struct ArgMaxSplit {
     pub splits: usize,
 }
 
-/// Finishes an [`ArgMaxSplit`].
+/// Finishes an [`ArgMaxSplit`]; `start`, the position of the row, moves on by one for the next one.
 ///
 /// | operand         | shape      | dtype    |
 /// |-----------------|------------|----------|
 /// | `values`, `ids` | `[splits]` | f32, u32 |
+/// | `start`         | `[1]`      | u32, changed in place |
 /// | `id`            | `[1]`      | u32; `u32::MAX` when there was a NaN |
 #[derive(Debug, Clone, PartialEq)]
 pub struct ArgMaxReduce {
@@ -117,6 +118,7 @@ impl Kernel for ArgMaxReduce {
         vec![
             Operand::read("values", &[self.splits], DType::F32),
             Operand::read("ids", &[self.splits], DType::U32),
+            Operand::read_write("start", &[1], DType::U32),
             Operand::write("id", &[1], DType::U32),
         ]
     }
@@ -130,17 +132,17 @@ impl Kernel for ArgMaxReduce {
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
-        let (values, ids) = (inputs[0], inputs[1]);
+        let (values, ids, next) = (inputs[0], inputs[1], vec![inputs[2][0] + 1.0]);
         let none = |i: usize| ids[i] == u32::MAX as f32;
         if (0..self.splits).any(|i| none(i) && values[i] > 0.0) {
-            return vec![vec![u32::MAX as f32]];
+            return vec![next, vec![u32::MAX as f32]];
         }
         let pieces = (0..self.splits).filter(|i| !none(*i));
         let best = pieces.reduce(|best, i| {
             let wins = values[i] > values[best] || (values[i] == values[best] && ids[i] < ids[best]);
             if wins { i } else { best }
         });
-        vec![vec![best.map_or(u32::MAX as f32, |best| ids[best])]]
+        vec![next, vec![best.map_or(u32::MAX as f32, |best| ids[best])]]
     }
 
     fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {

@@ -2,9 +2,9 @@
 
 use doppler_rdrr::DType;
 
-use super::AttentionDecode;
-use crate::Attention;
+use super::{AttentionAppend, AttentionDecode};
 use crate::cases::{Case, Tolerance, random_f32};
+use crate::{Attention, Kernel};
 
 /// query heads, key-value heads, head size, position.
 type Shape = (usize, usize, usize, usize);
@@ -33,12 +33,15 @@ fn kernel((heads, kv_heads, head_dim, position): Shape, kv: DType, splits: usize
     }
 }
 
-fn case(label: &'static str, d: AttentionDecode, position: usize, seed: u64) -> Case {
+/// `rows` rows from `position` on; of the attention, or of what comes before that of several.
+fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, usize), append: bool, seed: u64) -> Case {
+    let attention = Attention { rows, capacity: d.attention.capacity + rows, ..d.attention.clone() };
+    let d = AttentionDecode { attention, positions: d.positions + rows, ..d };
     let a = &d.attention;
     let kv_dim = a.num_key_value_heads * a.head_dim;
     let q_dim = a.num_attention_heads * a.head_dim;
-    let qk: Vec<f32> = random_f32(q_dim + kv_dim, seed).iter().map(|v| v * 8.0).collect();
-    let values = random_f32(kv_dim, seed + 1);
+    let qk: Vec<f32> = random_f32(rows * (q_dim + kv_dim), seed).iter().map(|v| v * 8.0).collect();
+    let values = random_f32(rows * kv_dim, seed + 1);
     let cache = |seed| {
         let mut cache: Vec<f32> = random_f32(a.capacity * kv_dim, seed).iter().map(|v| v * 3.0).collect();
         // Rows from the new position on hold garbage.
@@ -57,22 +60,35 @@ fn case(label: &'static str, d: AttentionDecode, position: usize, seed: u64) -> 
     let table: Vec<f32> = angles.iter().flat_map(|x| [(x * 3.0).cos(), (x * 3.0).sin()]).collect();
     let vectors: Vec<f32> = random_f32(d.vectors_len(), seed + 5).iter().map(|v| 0.5 + v).collect();
     let apart = d.values_apart;
-    let new: Vec<f32> = if apart { qk } else { [qk, values.clone()].concat() };
+    let row = |x: &[f32], i: usize| x[i * x.len() / rows..][..x.len() / rows].to_vec();
+    let together = || (0..rows).flat_map(|i| [row(&qk, i), row(&values, i)].concat()).collect();
+    let new: Vec<f32> = if apart { qk.clone() } else { together() };
+    let start = [position as f32];
+    let appended = AttentionAppend(d.clone());
+    let mut caches = vec![k, v];
+    if rows > 1 && !append {
+        // The attention of several rows finds them all in the cache.
+        let mut inputs: Vec<&[f32]> = vec![&new, &vectors, &table, &start, &caches[0], &caches[1]];
+        inputs.extend(apart.then_some(&values[..]));
+        caches = appended.reference(&inputs);
+    }
     let (kv, head_dim) = (a.kv, a.head_dim);
-    let mut case = Case::new(label, Box::new(d), tolerance)
+    let kernel: Box<dyn Kernel> = if append { Box::new(appended) } else { Box::new(d) };
+    let mut case = Case::new(label, kernel, tolerance)
         .input_f32(&new)
         .input_f32(&vectors)
         .input_f32(&table)
         .input_u32(&[position as u32]);
-    for cache in [k, v] {
+    for cache in caches {
         case = case.input_cache(kv, &cache, head_dim);
     }
     if apart { case.input_f32(&values) } else { case }
 }
 
 /// Head sizes and groupings of real models, the first position, uneven and empty pieces, and everything that families add.
-pub fn edge_cases() -> Vec<Case> {
+fn all(rows: usize, append: bool) -> Vec<Case> {
     let mut cases = Vec::new();
+    let case = |label, d, position, seed| case_of(label, d, (position, rows), append, seed);
     for kv in [DType::F32, DType::F16, DType::C8] {
         let shapes = [
             ((9, 3, 64, 0), 1),
@@ -100,9 +116,18 @@ pub fn edge_cases() -> Vec<Case> {
     cases
 }
 
-/// Random shapes and values.
+/// All shapes with one row, and with several.
+pub fn edge_cases() -> Vec<Case> {
+    [1, 5].into_iter().flat_map(|rows| all(rows, false)).collect()
+}
+
+/// All shapes with several rows.
+pub fn append_edge_cases() -> Vec<Case> {
+    [2, 8].into_iter().flat_map(|rows| all(rows, true)).collect()
+}
+
 #[cfg(feature = "testing")]
-pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {
+fn random(append: bool) -> proptest::strategy::BoxedStrategy<Case> {
     use proptest::prelude::*;
     let unpacked =
         (1usize..24, proptest::sample::select(&[DType::F32, DType::F16])).prop_map(|(quads, kv)| (4 * quads, kv));
@@ -111,13 +136,25 @@ pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {
         .prop_map(|(kv_heads, group, (head_dim, kv), position)| ((kv_heads * group, kv_heads, head_dim, position), kv));
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let window = proptest::option::of(1usize..60);
-    (shape, 1usize..7, flags, window, any::<u32>())
-        .prop_map(|((shape, kv), splits, (bias, norm, apart, rope), sliding_window, seed)| {
+    (shape, 1usize..7, flags, window, 1usize..9, any::<u32>())
+        .prop_map(move |((shape, kv), splits, (bias, norm, apart, rope), sliding_window, rows, seed)| {
             let d = kernel(shape, kv, splits);
             let attention = Attention { sliding_window, ..d.attention };
             let qk_norm = norm.then_some(1e-6);
             let d = AttentionDecode { attention, bias, qk_norm, values_apart: apart, rope, ..d };
-            case("random", d, shape.3, u64::from(seed))
+            case_of("random", d, (shape.3, rows), append, u64::from(seed))
         })
         .boxed()
+}
+
+/// Random shapes and values.
+#[cfg(feature = "testing")]
+pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {
+    random(false)
+}
+
+/// Random shapes and values.
+#[cfg(feature = "testing")]
+pub fn append_strategy() -> proptest::strategy::BoxedStrategy<Case> {
+    random(true)
 }

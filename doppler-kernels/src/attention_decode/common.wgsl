@@ -1,4 +1,4 @@
-// One new position: bias, norm of heads and rotation of the heads that share a key-value head, and which piece of the context
+// A new position: bias, norm of heads and rotation of the heads that share a key-value head, and which piece of the context
 // a workgroup attends to.
 
 struct Params {
@@ -14,6 +14,9 @@ struct Params {
 
 const QUADS: u32 = HEAD_DIM / 4u;
 const UNSEEN: f32 = -1e30;
+
+// The new position among those that follow `start`.
+var<private> row: u32;
 
 // The queries of the group, then the new key.
 var<workgroup> heads: array<f32, (GROUP + 1u) * HEAD_DIM>;
@@ -33,7 +36,7 @@ fn bias_len() -> u32 {
 // An element of the queries of the group, or of the new key, as the projection gave it.
 fn projected(h: u32, kv_head: u32, d: u32) -> f32 {
     let at = source(h, kv_head) + d;
-    var x = qkv[at];
+    var x = qkv[row_begin() + at];
     if BIAS != 0u {
         x += vectors[at];
     }
@@ -66,7 +69,7 @@ fn load_heads(thread: u32, kv_head: u32) {
     if QK_NORM != 0u {
         norm_heads(thread, kv_head);
     }
-    let position = start[0];
+    let position = start[0] + row;
     // Pairs that rotate, then what does not.
     const HALF: u32 = ROTARY_DIM / 2u;
     for (var i = thread; i < (GROUP + 1u) * HALF; i += WG) {
@@ -152,7 +155,7 @@ struct Piece {
 }
 
 fn piece_of(piece: u32) -> Piece {
-    let position = min(start[0], params.capacity - 1u);
+    let position = min(start[0] + row, params.capacity - 1u);
     let first = select(0u, position + 1u - params.window, params.window != 0u && position >= params.window);
     let length = (position + 1u - first + params.splits - 1u) / params.splits;
     let begin = min(first + piece * length, position + 1u);

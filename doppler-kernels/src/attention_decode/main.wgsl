@@ -40,6 +40,9 @@ fn load_values(thread: u32, kv_head: u32, at: u32, end: u32) {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>) {
+    if ROWS > 1u {
+        row = group.z;
+    }
     let kv_head = group.x;
     let piece = group.y;
     let range = piece_of(piece);
@@ -56,7 +59,8 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     for (var i = 0u; i < PER; i++) {
         new_value_quads[i] = new_value_quad((thread % ITEMS + i * WG) % QUADS);
     }
-    if begin <= position && position < end {
+    // Of several rows, those before this one must be in the cache already.
+    if ROWS == 1u && begin <= position && position < end {
         write_cache(thread, kv_head, position);
     }
 
@@ -147,7 +151,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
                 total += merged_totals[thread + s * ITEMS];
             }
             let h = item / QUADS;
-            let out = ((kv_head * GROUP + h) * params.splits + piece) * (HEAD_DIM + 2u);
+            let out = ((row * params.num_attention_heads + kv_head * GROUP + h) * params.splits + piece) * (HEAD_DIM + 2u);
             if item % QUADS == 0u {
                 partials[out] = largest[i];
                 partials[out + 1u] = total;

@@ -1,8 +1,11 @@
 //! Everything between the product that makes queries, keys and values and the one that takes the attention's output, for
-//! one new position.
+//! one new position or a few.
 
+mod append;
 mod cases;
 mod reference;
+
+pub use append::{AttentionAppend, ENTRY as APPEND_ENTRY};
 
 use doppler_rdrr::DType;
 
@@ -10,23 +13,23 @@ use crate::kernel::host_by_reference;
 use crate::{Access, Attention, Entry, Kernel, Operand, Tier, Variant};
 
 /// Bias, norm and rotation of the new position's queries and keys, writing of its keys and values, and
-/// [`crate::AttentionSplit`] of its queries.
+/// [`crate::AttentionSplit`] of its queries. With several rows nothing is written: an [`AttentionAppend`] has done that.
 ///
 /// | operand      | shape                                        | dtype                   |
 /// |--------------|----------------------------------------------|-------------------------|
-/// | `qkv`        | `[q_dim + 2 · kv_dim]`, or without the values | f32                    |
+/// | `qkv`        | `[rows, q_dim + 2 · kv_dim]`, or without the values | f32              |
 /// | `vectors`    | [`AttentionDecode::vectors_len`]             | f32                     |
 /// | `table`      | `[positions, rotary_dim / 2, 2]`             | f32: cos, sin           |
-/// | `start`      | `[1]`                                        | u32: the new position   |
+/// | `start`      | `[1]`                                        | u32: the first row's position |
 /// | `k`, `v`     | `[capacity, num_key_value_heads, head_dim]`  | f32, f16 or C8, one row of each written |
-/// | `partials`   | `[num_attention_heads, splits, head_dim + 2]` | f32                    |
-/// | `values`     | `[kv_dim]`                                   | f32; only if `values_apart` |
+/// | `partials`   | `[rows, num_attention_heads, splits, head_dim + 2]` | f32              |
+/// | `values`     | `[rows, kv_dim]`                             | f32; only if `values_apart` |
 ///
 /// `vectors` holds, as far as there are such, the biases of q, k and v, then the norm weights of a query head and of a key
 /// head; one zero if there are none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionDecode {
-    /// The attention; of one row.
+    /// The attention.
     pub attention: Attention,
     /// Pieces of the context.
     pub splits: usize,
@@ -68,6 +71,34 @@ impl AttentionDecode {
     #[must_use]
     pub fn fits(attention: &Attention) -> bool {
         attention.head_dim.is_multiple_of(4) && tile(attention).is_some()
+    }
+
+    /// The variant of these files: bindings and an entry point.
+    fn variants_with(&self, files: &[&'static str]) -> Vec<Variant> {
+        let a = &self.attention;
+        let Some(tile) = tile(a) else { return Vec::new() };
+        let group = self.group();
+        let consts = vec![
+            ("WG", WG as u32),
+            ("HEAD_DIM", a.head_dim as u32),
+            ("GROUP", group as u32),
+            ("TILE", tile as u32),
+            ("PER", items(a).div_ceil(WG) as u32),
+            ("KEYS", (tile * a.head_dim / 4).div_ceil(WG) as u32),
+            ("VALUES", tile.div_ceil((WG / items(a)).max(1)) as u32),
+            ("MERGED", merged(a) as u32),
+            ("ROTARY_DIM", if self.rope { self.rotary_dim as u32 } else { 0 }),
+            ("BIAS", u32::from(self.bias)),
+            ("QK_NORM", u32::from(self.qk_norm.is_some())),
+            ("ROWS", a.rows as u32),
+        ];
+        let quads = match a.kv {
+            DType::F16 => include_str!("quads_f16.wgsl"),
+            DType::C8 => include_str!("quads_c8.wgsl"),
+            _ => include_str!("quads_f32.wgsl"),
+        };
+        let files = [&[quads, include_str!("common.wgsl")], files].concat();
+        vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }]
     }
 
     fn group(&self) -> usize {
@@ -113,30 +144,8 @@ impl Kernel for AttentionDecode {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        let a = &self.attention;
-        let Some(tile) = tile(a) else { return Vec::new() };
-        let group = self.group();
-        let consts = vec![
-            ("WG", WG as u32),
-            ("HEAD_DIM", a.head_dim as u32),
-            ("GROUP", group as u32),
-            ("TILE", tile as u32),
-            ("PER", items(a).div_ceil(WG) as u32),
-            ("KEYS", (tile * a.head_dim / 4).div_ceil(WG) as u32),
-            ("VALUES", tile.div_ceil((WG / items(a)).max(1)) as u32),
-            ("MERGED", merged(a) as u32),
-            ("ROTARY_DIM", if self.rope { self.rotary_dim as u32 } else { 0 }),
-            ("BIAS", u32::from(self.bias)),
-            ("QK_NORM", u32::from(self.qk_norm.is_some())),
-        ];
-        let quads = match a.kv {
-            DType::F16 => include_str!("quads_f16.wgsl"),
-            DType::C8 => include_str!("quads_c8.wgsl"),
-            _ => include_str!("quads_f32.wgsl"),
-        };
         let operands = if self.values_apart { include_str!("apart.wgsl") } else { include_str!("together.wgsl") };
-        let files = vec![quads, operands, include_str!("common.wgsl"), include_str!("main.wgsl")];
-        vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }]
+        self.variants_with(&[operands, include_str!("main.wgsl")])
     }
 
     fn operands(&self) -> Vec<Operand> {
@@ -147,15 +156,15 @@ impl Kernel for AttentionDecode {
             |name, shape: &[usize], dtype| Operand { access: Access::ReadWrite, ..Operand::read(name, shape, dtype) };
         let qkv = if self.values_apart { q_dim + kv_dim } else { q_dim + 2 * kv_dim };
         let mut operands = vec![
-            Operand::read("qkv", &[qkv], DType::F32),
+            Operand::read("qkv", &[a.rows, qkv], DType::F32),
             Operand::read("vectors", &[self.vectors_len()], DType::F32),
             Operand::read("table", &[self.positions, self.rotary_dim / 2, 2], DType::F32),
             Operand::read("start", &[1], DType::U32),
             in_place("k", &cache, a.kv),
             in_place("v", &cache, a.kv),
-            Operand::write("partials", &[a.num_attention_heads, self.splits, a.head_dim + 2], DType::F32),
+            Operand::write("partials", &[a.rows, a.num_attention_heads, self.splits, a.head_dim + 2], DType::F32),
         ];
-        operands.extend(self.values_apart.then(|| Operand::read("values", &[kv_dim], DType::F32)));
+        operands.extend(self.values_apart.then(|| Operand::read("values", &[a.rows, kv_dim], DType::F32)));
         operands
     }
 
@@ -168,7 +177,7 @@ impl Kernel for AttentionDecode {
     }
 
     fn workgroups(&self, _: &Variant) -> [u32; 3] {
-        [self.attention.num_key_value_heads as u32, self.splits as u32, 1]
+        [self.attention.num_key_value_heads as u32, self.splits as u32, self.attention.rows as u32]
     }
 
     fn multiply_adds(&self, positions: usize) -> u64 {

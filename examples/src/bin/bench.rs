@@ -10,14 +10,16 @@ use clap::Parser;
 use doppler_core::prelude::*;
 use doppler_core::{Error, KernelTimes};
 use examples::paired::Difference;
-use examples::{ModelArgs, end, named_variant, synthetic};
+use examples::{ModelArgs, SamplingArgs, end, named_variant, synthetic};
 use serde_json::{Value, json};
 
-/// Times a model on a prompt of fixed tokens, greedily.
+/// Times a model on a prompt of fixed tokens.
 #[derive(Parser)]
 struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
     /// A random model of this shape instead: llama-8b, llama-1b, smollm2-135m
     #[arg(long, value_name = "SHAPE")]
     synthetic: Option<String>,
@@ -30,6 +32,9 @@ struct Args {
     /// Measured runs, after one that warms up
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// Time steps of so many rows behind the prompt as well, against those of one row
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u8).range(2..))]
+    rows: Option<u8>,
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -77,11 +82,11 @@ async fn run(mut args: Args) -> Result<()> {
     let load = started.elapsed();
     tune(&args, &mut pipeline)?;
     let prompt = prompt(args.prompt, &pipeline);
-    let first = one_run(&mut pipeline, &prompt, args.tokens).await?;
+    let first = one_run(&mut pipeline, &prompt, &args).await?;
     let before = pipeline.device().counters();
     let mut runs = Vec::new();
     for _ in 0..args.runs {
-        runs.push(one_run(&mut pipeline, &prompt, args.tokens).await?);
+        runs.push(one_run(&mut pipeline, &prompt, &args).await?);
     }
     let after = pipeline.device().counters();
     let steps = (args.runs * args.tokens) as f64;
@@ -93,6 +98,7 @@ async fn run(mut args: Args) -> Result<()> {
         "model": args.model.model,
         "device": pipeline.device().report().adapter,
         "int8_activations": pipeline.why_not_int8().map_or("yes", |why| why),
+        "logits_are_read": pipeline.why_logits_are_read(&args.sampling.sampler()).map_or("no", |why| why),
         "prompt_tokens": args.prompt,
         "generated": args.tokens,
         "load_ms": load.as_secs_f64() * 1e3,
@@ -107,6 +113,7 @@ async fn run(mut args: Args) -> Result<()> {
         "readback_bytes_per_token": per_step(after.readback_bytes - before.readback_bytes),
         "encoding_us_per_token": (after.encoding - before.encoding).as_secs_f64() * 1e6 / steps,
         "kernel_variants": pipeline.device().kernel_variants(),
+        "rows": rows(&mut pipeline, &prompt, &args).await?,
         "decode_kernels": kernels(|| pipeline.profile_decode())?,
         "prefill_kernels": kernels(|| pipeline.profile_prefill(&prompt[..prompt.len().min(512)]))?,
     });
@@ -169,13 +176,13 @@ async fn compare(args: &Args, a: &str, b: &str) -> Result<()> {
     let mut pipelines = [configured(args, a).await?, configured(args, b).await?];
     let prompt = prompt(args.prompt, &pipelines[0]);
     for pipeline in &mut pipelines {
-        one_run(pipeline, &prompt, args.tokens).await?;
+        one_run(pipeline, &prompt, args).await?;
     }
     let (mut prefill, mut decode) = (Vec::new(), Vec::new());
     for pair in 0..args.runs {
         let mut times = [(0.0, 0.0); 2];
         for i in [pair % 2, 1 - pair % 2] {
-            let run = one_run(&mut pipelines[i], &prompt, args.tokens).await?;
+            let run = one_run(&mut pipelines[i], &prompt, args).await?;
             let decode = run.tokens.iter().sum::<Duration>().as_secs_f64() / args.tokens.max(1) as f64;
             times[i] = (run.prefill.as_secs_f64(), decode);
         }
@@ -217,7 +224,7 @@ async fn by_depth(args: &Args) -> Result<()> {
     tune(args, &mut pipeline)?;
     let prompt = prompt(deepest, &pipeline);
     // What is compiled before its first use is compiled here.
-    one_run(&mut pipeline, &prompt[..deepest.min(512)], args.tokens.min(8)).await?;
+    one_run(&mut pipeline, &prompt[..deepest.min(512)], args).await?;
     pipeline.rewind(0)?;
     let mut rows = Vec::new();
     for depth in depths {
@@ -232,7 +239,7 @@ async fn by_depth(args: &Args) -> Result<()> {
         // The first run records the step for the cache as it is now.
         for _ in 0..=args.runs {
             pipeline.rewind(depth.max(1))?;
-            runs.push(decode(&mut pipeline, args.tokens).await?);
+            runs.push(decode(&mut pipeline, args).await?);
         }
         runs.remove(0);
         pipeline.rewind(depth.max(1))?;
@@ -291,23 +298,44 @@ fn table_by_depth(report: &Value) {
     }
 }
 
-async fn one_run(pipeline: &mut DecoderPipeline, prompt: &[u32], tokens: usize) -> Result<Run> {
+async fn one_run(pipeline: &mut DecoderPipeline, prompt: &[u32], args: &Args) -> Result<Run> {
     pipeline.rewind(0)?;
     let started = Instant::now();
     pipeline.forward(prompt, 1).await?;
     let prefill = started.elapsed();
-    Ok(Run { prefill, tokens: decode(pipeline, tokens).await? })
+    Ok(Run { prefill, tokens: decode(pipeline, args).await? })
 }
 
 /// The time of each of so many tokens.
-async fn decode(pipeline: &mut DecoderPipeline, tokens: usize) -> Result<Vec<Duration>> {
+async fn decode(pipeline: &mut DecoderPipeline, args: &Args) -> Result<Vec<Duration>> {
+    let sampler = args.sampling.sampler();
     let mut times = Vec::new();
-    for _ in 0..tokens {
+    for _ in 0..args.tokens {
         let started = Instant::now();
-        pipeline.greedy().await?;
+        pipeline.next(&sampler).await?;
         times.push(started.elapsed());
     }
     Ok(times)
+}
+
+/// The time of a step of several rows behind the prompt, from its submission to the logits of the last, in turns with one row.
+async fn rows(pipeline: &mut DecoderPipeline, prompt: &[u32], args: &Args) -> Result<Value> {
+    let Some(rows) = args.rows.map(usize::from) else { return Ok(Value::Null) };
+    let tokens: Vec<u32> = prompt.iter().cycle().take(rows).copied().collect();
+    let mut times = [Vec::new(), Vec::new()];
+    pipeline.rewind(0)?;
+    pipeline.forward(prompt, 1).await?;
+    // The first round makes what later ones reuse.
+    for round in 0..=8 * args.runs {
+        for (rows, times) in [1, rows].into_iter().zip(&mut times) {
+            pipeline.rewind(prompt.len())?;
+            let started = Instant::now();
+            pipeline.forward(&tokens[..rows], 1).await?;
+            times.extend((round > 0).then(|| started.elapsed().as_secs_f64() * 1e6));
+        }
+    }
+    let [one, several] = times.map(|times| median(times.into_iter()));
+    Ok(json!({ "rows": rows, "us": several, "one_row_us": one, "ratio": several / one }))
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

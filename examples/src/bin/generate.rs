@@ -52,6 +52,7 @@ async fn run(args: Args) -> Result<()> {
         if args.top_logits > 0 { top_logits(&mut pipeline, &prompt, args.top_logits).await? } else { vec![] };
 
     let (sampler, max_tokens, ignore_eos) = (args.sampling.sampler(), args.max_tokens, args.ignore_eos);
+    let why_read = pipeline.why_logits_are_read(&sampler);
     let options = GenerateOptions { max_tokens, sampler, ignore_eos, ..GenerateOptions::default() };
     let mut answer = Answer::default();
     let each = |text: &str| if args.json { Ok(true) } else { say(text).map(|()| true) };
@@ -66,7 +67,7 @@ async fn run(args: Args) -> Result<()> {
         let report = device.report();
         let object = json!({
             "model": pipeline.model().manifest().model_id(), "adapter": report.adapter, "executor": report.executor,
-            "kernel_variants": device.kernel_variants(), "prompt_ids": prompt, "token_ids": answer.ids,
+            "kernel_variants": device.kernel_variants(), "logits_are_read": why_read, "prompt_ids": prompt, "token_ids": answer.ids,
             "text": answer.text, "finish_reason": answer.finish_reason.map(FinishReason::name), "top_logits": top_logits,
             "timings_ms": { "load": load, "first_token": first_token, "decode": decode, "total": total },
             "prefill_tok_s": prefill_tok_s, "decode_tok_s": decode_tok_s,
@@ -76,6 +77,7 @@ async fn run(args: Args) -> Result<()> {
         return Ok(());
     }
     println!();
+    why_read.iter().for_each(|why| eprintln!("logits are read for each token: {why}"));
     top_logits.iter().for_each(|pair| eprintln!("logit {pair}"));
     let (prompt, tokens, peak) = (prompt.len(), answer.ids.len(), peak as f64 / 1e6);
     eprint!("load {load:.0} ms, first token {first_token:.0} ms, prefill {prefill_tok_s:.1} tok/s ({prompt} tokens), ");
