@@ -1,6 +1,6 @@
 //! The keys and values of several new positions: where one row's attention needs those of another, they must come first.
 
-use super::{AttentionDecode, cases, reference};
+use super::{AttentionDecode, HEADS, cases, reference};
 use crate::kernel::host_by_reference;
 use crate::{Entry, Kernel, Operand, Variant};
 
@@ -25,7 +25,7 @@ impl Kernel for AttentionAppend {
     fn variants(&self) -> Vec<Variant> {
         let operands =
             if self.0.values_apart { include_str!("append_apart.wgsl") } else { include_str!("append_together.wgsl") };
-        self.0.variants_with(&[operands, include_str!("append.wgsl")])
+        self.0.variants_with(&[operands, HEADS, include_str!("append.wgsl")])
     }
 
     fn operands(&self) -> Vec<Operand> {

@@ -56,6 +56,7 @@ pub const ENTRY: Entry = Entry {
 };
 
 const WG: usize = 256;
+const HEADS: &str = include_str!("heads.wgsl");
 
 impl AttentionDecode {
     /// Elements of `vectors`.
@@ -99,6 +100,25 @@ impl AttentionDecode {
         };
         let files = [&[quads, include_str!("common.wgsl")], files].concat();
         vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }]
+    }
+
+    /// The variant that keeps everything in registers, for heads that fill lanes evenly and groups that leave registers.
+    fn subgroup_32(&self, operands: &'static str) -> Option<Variant> {
+        let Attention { head_dim, .. } = self.attention;
+        let (quads, group) = (head_dim / 4, self.group());
+        let lanes = quads.min(32);
+        let held = group * quads / lanes;
+        let fits =
+            quads.is_power_of_two() && quads >= 8 && held <= 16 && (!self.rope || self.rotary_dim.is_multiple_of(8));
+        let mut variant = self.variants_with(&[operands, include_str!("subgroup.wgsl")]).pop().filter(|_| fits)?;
+        // So that a workgroup has 64 positions in flight, the shortest piece of a context.
+        let loads = (64 * lanes / WG).clamp(2, if held > 8 { 4 } else { 8 });
+        let subgroups = WG / 32;
+        let bytes = 4 * head_dim * (group + 2 + subgroups * group) + 8 * subgroups * group;
+        variant.name = "subgroup_32";
+        variant.consts.push(("LOADS", loads as u32));
+        variant.needs = Tier { subgroup_size: 32, workgroup_bytes: bytes as u32, ..Tier::SUBGROUP };
+        Some(variant)
     }
 
     fn group(&self) -> usize {
@@ -145,7 +165,9 @@ impl Kernel for AttentionDecode {
 
     fn variants(&self) -> Vec<Variant> {
         let operands = if self.values_apart { include_str!("apart.wgsl") } else { include_str!("together.wgsl") };
-        self.variants_with(&[operands, include_str!("main.wgsl")])
+        let mut variants = Vec::from_iter(self.subgroup_32(operands));
+        variants.extend(self.variants_with(&[operands, HEADS, include_str!("main.wgsl")]));
+        variants
     }
 
     fn operands(&self) -> Vec<Operand> {
