@@ -65,7 +65,7 @@ impl PipelineBuilder {
     }
 
     fn plan_for(&self, model: &Model, max_seq_len: usize) -> MemoryPlan {
-        MemoryPlan::new(model, max_seq_len, self.kv_dtype, self.prefill_chunk, self.device.gpu().is_some())
+        MemoryPlan::new(model, max_seq_len, self.kv_dtype, self.prefill_chunk, self.device.threads())
     }
 
     fn context(&self, config: &ModelConfig) -> Result<usize, Error> {
