@@ -58,7 +58,8 @@ pub struct DeviceOptions {
     /// Products take their inputs in f32. Without it, where weights are packed, inputs may be rounded to int8 in blocks of 32,
     /// as llama.cpp does: several times faster, and logits a few tenths at most farther from those of f32 arithmetic.
     pub exact: bool,
-    /// Kernel name → variant name, instead of the registry's choice; on a GPU.
+    /// Kernel name → variant name, instead of the registry's choice. On the CPU, `matmul` → the form of products in int8
+    /// that it has besides the best ([`Instructions::name`](doppler_kernels::Instructions::name)).
     pub kernel_overrides: BTreeMap<String, String>,
     /// Multiply-adds of a prompt in one submission to a GPU, roughly. Drivers reset a device that a submission keeps busy for
     /// seconds; by default it takes about a tenth of a second on a slow adapter of the kind at hand. Prompts go in smaller
@@ -81,7 +82,7 @@ pub struct DeviceReport {
     pub executor: &'static str,
     /// The adapter, or the CPU.
     pub adapter: String,
-    /// Graphics API and driver, or the number of threads.
+    /// Graphics API and driver, or the number of threads and the form of matrix products.
     pub driver: String,
     /// Why this one.
     pub why: String,
@@ -207,7 +208,7 @@ impl Device {
                 tier: Some(gpu.tier.clone()),
                 max_binding_bytes: Some(gpu.max_binding_bytes),
             },
-            Executor::Host(host) => cpu("host", format!("{} threads", host.threads())),
+            Executor::Host(host) => cpu("host", format!("{} threads, products in {}", host.threads(), host.products())),
             Executor::Oracle => cpu("oracle", "f64 references".to_owned()),
         }
     }
@@ -258,6 +259,15 @@ impl Device {
 
     pub(crate) fn host(&self) -> Option<&Host> {
         if let Executor::Host(host) = &self.0.executor { Some(host) } else { None }
+    }
+
+    /// Threads of the CPU; none on a GPU.
+    pub(crate) fn threads(&self) -> Option<usize> {
+        match &self.0.executor {
+            Executor::Gpu(_) => None,
+            Executor::Host(host) => Some(host.threads()),
+            Executor::Oracle => Some(1),
+        }
     }
 
     /// Whether inputs of products stay in f32.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use doppler_kernels::{Access, KERNELS, Kernel};
+use doppler_kernels::{Access, Instructions, KERNELS, Kernel};
 use rayon::prelude::*;
 
 use crate::device::{DeviceOptions, only_read};
@@ -24,8 +24,8 @@ pub(crate) fn words(bytes: &[u8]) -> Vec<u32> {
 #[derive(Debug)]
 pub(crate) struct Host {
     pool: rayon::ThreadPool,
-    /// Activations may be rounded to int8.
-    int8: bool,
+    /// What products in int8 are computed with; none if activations must stay in f32.
+    int8: Option<Instructions>,
 }
 
 /// A step and what it does with its operands.
@@ -53,8 +53,7 @@ impl Host {
             let _bound = cores.get(i).map(|core| core_affinity::set_for_current(*core));
         });
         let pool = pool.build().map_err(|source| Error::Threads { threads, source })?;
-        refuse_overrides(options)?;
-        Ok(Host { pool, int8: !options.exact })
+        Ok(Host { pool, int8: int8(options)? })
     }
 
     pub fn threads(&self) -> usize {
@@ -63,8 +62,16 @@ impl Host {
 
     /// The form that a kernel is computed in.
     pub fn form(&self, kernel: &dyn Kernel) -> &'static str {
-        let plain = if kernel.name() == "matmul" { "f32" } else { "host" };
-        kernel.int8_form().filter(|_| self.int8).unwrap_or(plain)
+        match self.int8 {
+            Some(instructions) if kernel.has_int8() => instructions.name(),
+            _ if kernel.name() == "matmul" => "f32",
+            _ => "host",
+        }
+    }
+
+    /// The form of products with packed weights.
+    pub fn products(&self) -> &'static str {
+        self.int8.map_or("f32", Instructions::name)
     }
 
     /// Runs `work` on this device's threads.
@@ -74,7 +81,10 @@ impl Host {
 
     /// One kernel over bytes.
     pub fn kernel(&self, kernel: &dyn Kernel, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
-        if self.int8 { kernel.host_int8(reads, writes) } else { kernel.host(reads, writes) }
+        match self.int8 {
+            Some(instructions) => kernel.host_int8(instructions, reads, writes),
+            None => kernel.host(reads, writes),
+        }
     }
 
     /// Runs a recording.
@@ -116,13 +126,26 @@ impl Host {
     }
 }
 
-/// Nothing is to be chosen here: an override would be ignored in silence.
-fn refuse_overrides(options: &DeviceOptions) -> Result<(), Error> {
-    let first = options.kernel_overrides.iter().find(|(_, variant)| *variant != "host");
-    let Some((kernel, variant)) = first else { return Ok(()) };
-    let kernel = KERNELS.iter().find(|entry| entry.name == kernel).map_or("no kernel", |entry| entry.name);
-    let known = "host; `exact` chooses between int8 and f32 products".to_owned();
-    Err(doppler_kernels::Error::UnknownVariant { kernel, variant: variant.to_owned(), known }.into())
+/// The instructions for products in int8 that `matmul` is overridden with, else the best. Any other override would be
+/// ignored in silence, and is refused.
+fn int8(options: &DeviceOptions) -> Result<Option<Instructions>, Error> {
+    let mut int8 = Some(Instructions::best()).filter(|_| !options.exact);
+    for (kernel, variant) in options.kernel_overrides.iter().filter(|(_, variant)| *variant != "host") {
+        let named = Instructions::available().find(|instructions| instructions.name() == variant);
+        if kernel == "matmul" && named.is_some() && !options.exact {
+            int8 = named;
+            continue;
+        }
+        let kernel = KERNELS.iter().find(|entry| entry.name == kernel).map_or("no kernel", |entry| entry.name);
+        let forms = Instructions::available().map(Instructions::name).collect::<Vec<_>>().join(", ");
+        let known = match kernel {
+            "matmul" if options.exact => "f32, since `exact` is set".to_owned(),
+            "matmul" => format!("{forms}; f32 by `exact`"),
+            _ => "host".to_owned(),
+        };
+        return Err(doppler_kernels::Error::UnknownVariant { kernel, variant: variant.clone(), known }.into());
+    }
+    Ok(int8)
 }
 
 /// Puts each step into the first level in which nothing that it waits for is left.

@@ -1,6 +1,6 @@
 //! What a model takes in memory, before any of it is taken.
 
-use doppler_kernels::linear;
+use doppler_kernels::{Attention, Kernel, MatMul, linear};
 use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::Error;
@@ -17,31 +17,41 @@ pub struct MemoryPlan {
     pub kv_cache: u64,
     /// The smaller cache that the full one is copied from.
     pub kv_growth: u64,
-    /// Activations of one prefill chunk and one decode step, logits included.
+    /// Activations of one prefill chunk and one decode step, logits included; on the CPU, what its kernels take besides.
     pub scratch: u64,
     /// Transfers to and from a GPU: pieces of weights on their way, and logits on theirs. Nothing on the CPU.
     pub staging: u64,
 }
 
 impl MemoryPlan {
-    /// For `model` with a context of `max_seq_len` tokens, a cache of `kv_dtype` and prefill in chunks, on a GPU or not.
+    /// For `model` with a context of `max_seq_len` tokens, a cache of `kv_dtype` and prefill in chunks, on so many
+    /// `threads` of the CPU; none of them is a GPU.
     #[must_use]
-    pub fn new(model: &Model, max_seq_len: usize, kv_dtype: DType, prefill_chunk: usize, gpu: bool) -> MemoryPlan {
+    pub fn new(
+        model: &Model,
+        max_seq_len: usize,
+        kv_dtype: DType,
+        prefill_chunk: usize,
+        threads: Option<usize>,
+    ) -> MemoryPlan {
         let config: &ModelConfig = model.config();
         let chunk = prefill_chunk.min(max_seq_len);
         let weights: u64 = model.tensors().iter().map(|tensor| tensor.read_bytes()).sum();
         let staging = weights.min(MOST_QUEUED_BYTES) + 4 * config.vocab_size as u64;
         let (row, logits) = (scratch_bytes(config, 1, 0), scratch_bytes(config, 0, 1));
         let mut scratch = row.saturating_mul(chunk as u64 + 1).saturating_add(2 * logits);
-        if gpu {
+        match threads {
             // Attention in pieces and the logits of a few rows, the choice of a token, and what the pool rounds up.
-            let row = logits.saturating_add(partials_bytes(config, max_seq_len));
-            scratch = scratch.saturating_add(row.saturating_mul(linear::MOST_ROWS as u64));
-            scratch = scratch.saturating_add(NextToken::bytes(config.vocab_size));
-            scratch = scratch.saturating_add(scratch / 8);
+            None => {
+                let row = logits.saturating_add(partials_bytes(config, max_seq_len));
+                scratch = scratch.saturating_add(row.saturating_mul(linear::MOST_ROWS as u64));
+                scratch = scratch.saturating_add(NextToken::bytes(config.vocab_size));
+                scratch = scratch.saturating_add(scratch / 8);
+            }
+            Some(threads) => scratch = scratch.saturating_add(host_bytes(model, chunk, max_seq_len, threads)),
         }
         MemoryPlan {
-            staging: if gpu { staging } else { 0 },
+            staging: if threads.is_none() { staging } else { 0 },
             weights,
             kv_cache: KvCache::bytes(config, kv_dtype, max_seq_len),
             kv_growth: KvCache::growth_bytes(config, kv_dtype, max_seq_len),
@@ -86,6 +96,31 @@ impl std::fmt::Display for MemoryPlan {
             "weights {weights}, key-value cache {kv_cache}, its growth {kv_growth}, activations {scratch}, transfers {staging}"
         )
     }
+}
+
+/// What the CPU's kernels take besides their operands for `rows` rows: the most of attention and of the products that run
+/// at the same time, which are query, key and value, or gate and up.
+fn host_bytes(model: &Model, rows: usize, max_seq_len: usize, threads: usize) -> u64 {
+    let c = model.config();
+    let packed = model.tensors().iter().map(|tensor| tensor.dtype).find(|dtype| dtype.block_len() > 1);
+    let product = |in_features| {
+        let weight = packed.unwrap_or(DType::F32);
+        let sizes = MatMul { rows, out_features: 1, in_features, weight, y_stride: 1, y_offset: 0 };
+        sizes.host_scratch_bytes(threads)
+    };
+    let attention = Attention {
+        rows,
+        num_attention_heads: c.num_attention_heads,
+        num_key_value_heads: c.num_key_value_heads,
+        head_dim: c.head_dim,
+        capacity: max_seq_len,
+        scale: 1.0,
+        softcap: None,
+        sliding_window: None,
+        kv: DType::F32,
+    };
+    let products = [3 * product(c.hidden_size), product(c.q_dim()), product(c.intermediate_size)];
+    products.into_iter().fold(attention.host_scratch_bytes(threads), usize::max) as u64
 }
 
 /// What the pieces of the context leave for one row on a GPU: of each piece and head its values, their maximum and sum.

@@ -1,6 +1,6 @@
 //! Every kernel, every variant, every edge shape on a device against the f64 reference.
 
-use doppler_kernels::{Case, Entry, KERNELS};
+use doppler_kernels::{Case, Entry, Instructions, KERNELS};
 
 use crate::Device;
 
@@ -9,7 +9,7 @@ use crate::Device;
 pub struct SelfTest {
     /// The kernel.
     pub kernel: &'static str,
-    /// The variant; `host` on the CPU.
+    /// The variant; on the CPU `host`, and the forms of products in int8 against the reference of rounded activations.
     pub variant: String,
     /// Shapes that were run.
     pub cases: usize,
@@ -61,6 +61,12 @@ pub fn selftest_cases(device: &Device, cases: &[Case]) -> Vec<SelfTest> {
         };
         let Some(gpu) = device.gpu() else {
             note("host".to_owned(), None, case.check(&case.run_host(), &expected));
+            if case.kernel.has_int8() {
+                let expected = case.expected_int8();
+                for by in Instructions::available() {
+                    note(by.name().to_owned(), None, case.check(&case.run_host_int8(by), &expected));
+                }
+            }
             continue;
         };
         for variant in case.kernel.variants() {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::time::{Duration, Instant};
 
-use doppler_kernels::{Access, Case};
+use doppler_kernels::{Access, Case, Instructions};
 
 use crate::{Device, host};
 
@@ -17,11 +17,12 @@ const ROTATION_BYTES: usize = 128 << 20;
 pub type Timer<'a> = Box<dyn Fn(u64) -> Result<Duration, String> + 'a>;
 
 /// A timer for each variant of a case's kernel, or why the device cannot run that variant. The CPU has those of
-/// matrix products, `int8` and `f32`, and `host` of every other kernel.
+/// matrix products, `int8` by each of its [`Instructions`] and `f32`, and `host` of every other kernel.
 pub fn case_timers<'a>(device: &'a Device, case: &'a Case) -> Vec<(String, Result<Timer<'a>, String>)> {
     let Some(gpu) = device.gpu() else {
         let plain = if case.kernel.name() == "matmul" { "f32" } else { "host" };
-        let forms = case.kernel.int8_form().map(|name| (name, true)).into_iter().chain([(plain, false)]);
+        let int8 = Instructions::available().filter(|_| case.kernel.has_int8());
+        let forms = int8.map(|by| (by.name(), Some(by))).chain([(plain, None)]);
         let timers = forms.map(|(name, int8)| {
             let operands = OnceCell::new();
             let time = move |runs| operands.get_or_init(|| HostOperands::new(case)).time(device, case, int8, runs);
@@ -92,7 +93,7 @@ impl HostOperands {
         HostOperands { reads, writes: RefCell::new(writes), next: Cell::new(0) }
     }
 
-    fn time(&self, device: &Device, case: &Case, int8: bool, runs: u64) -> Duration {
+    fn time(&self, device: &Device, case: &Case, int8: Option<Instructions>, runs: u64) -> Duration {
         let reads: Vec<Vec<&[u8]>> = (self.reads.iter())
             .map(|copy| copy.iter().map(|(words, bytes)| &bytemuck::cast_slice(words)[..*bytes]).collect())
             .collect();
@@ -106,10 +107,9 @@ impl HostOperands {
             let started = Instant::now();
             for run in 0..runs as usize {
                 let copy = (first + run) % reads.len();
-                if int8 {
-                    case.kernel.host_int8(&reads[copy], &mut writes[copy]);
-                } else {
-                    case.kernel.host(&reads[copy], &mut writes[copy]);
+                match int8 {
+                    Some(by) => case.kernel.host_int8(by, &reads[copy], &mut writes[copy]),
+                    None => case.kernel.host(&reads[copy], &mut writes[copy]),
                 }
             }
             started.elapsed()

@@ -83,7 +83,7 @@ fn logits(path: &Path, device: &Device) -> Vec<f32> {
 }
 
 fn weights(path: &Path) -> u64 {
-    MemoryPlan::new(&Model::open(path).unwrap(), 64, DType::F32, 64, false).weights
+    MemoryPlan::new(&Model::open(path).unwrap(), 64, DType::F32, 64, Some(1)).weights
 }
 
 fn check(options: &DeviceOptions) {

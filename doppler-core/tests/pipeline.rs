@@ -5,16 +5,28 @@
 mod tiny;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 
+use doppler_core::kernels::Instructions;
 use doppler_core::prelude::*;
 use doppler_core::rdrr::convert::{ConvertOptions, convert};
 use doppler_core::{DeviceChoice, DeviceOptions, Error, rdrr};
 use futures_util::{FutureExt, StreamExt};
 use pollster::block_on;
 use serde_json::Value;
+use tempfile::TempDir;
 use tiny::{devices, load, model, model_of, open};
+
+/// One with weights in Q8_0.
+fn quantized() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.rdrr");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama/llama_blocks");
+    let options = ConvertOptions { quantize: Some(DType::Q8_0), ..ConvertOptions::default() };
+    convert(&fixture, &path, &options, |_| {}).unwrap();
+    (folder, path)
+}
 
 /// The error of a model on the host after `change` to its folder.
 fn broken(change: impl FnOnce(&Path)) -> Error {
@@ -363,11 +375,7 @@ fn what_does_not_fit_is_told_before_anything_is_taken() {
 /// What the caller asks of the CPU is what runs, and is reported; what it cannot do is an error.
 #[test]
 fn threads_and_forms_of_the_cpu() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.rdrr");
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama/llama_blocks");
-    let options = ConvertOptions { quantize: Some(DType::Q8_0), ..ConvertOptions::default() };
-    convert(&fixture, &path, &options, |_| {}).unwrap();
+    let (_folder, path) = quantized();
     let options = |variant: &str, threads| DeviceOptions {
         choice: DeviceChoice::Host,
         exact: variant == "f32",
@@ -378,7 +386,8 @@ fn threads_and_forms_of_the_cpu() {
     let mut logits = Vec::new();
     for (variant, threads) in [("f32", 1), ("f32", 3), ("int8", 1), ("int8", 3)] {
         let device = block_on(Device::open(&options(variant, threads))).unwrap();
-        assert_eq!(device.report().driver, format!("{threads} threads"));
+        let driver = device.report().driver;
+        assert!(driver.starts_with(&format!("{threads} threads, products in {variant}")), "{driver}");
         let mut pipeline = load(&device, &path).unwrap();
         logits.push(block_on(pipeline.forward(&[1, 2, 3, 4, 5, 6, 7, 8, 9], 2)).unwrap().values);
         let forms = device.kernel_variants();
@@ -390,9 +399,32 @@ fn threads_and_forms_of_the_cpu() {
     assert_eq!(logits[0], logits[1], "threads change nothing");
     assert_eq!(logits[2], logits[3], "threads change nothing");
     assert_ne!(logits[0], logits[2]);
-    let kernel_overrides = [("matmul".to_owned(), "gemm".to_owned())].into();
-    let error = block_on(Device::open(&DeviceOptions { kernel_overrides, ..options("f32", 1) })).unwrap_err();
-    assert_says(&error, &["matmul", "gemm", "exact"]);
+}
+
+/// Each form of products in int8 that this CPU has gives the same sums, up to the order of additions.
+#[test]
+fn the_cpu_s_instructions_can_be_chosen() {
+    let (_folder, path) = quantized();
+    let open = |kernel: &str, variant: &str, exact| {
+        let kernel_overrides = [(kernel.to_owned(), variant.to_owned())].into();
+        let options = DeviceOptions { choice: DeviceChoice::Host, exact, kernel_overrides, ..DeviceOptions::default() };
+        block_on(Device::open(&options))
+    };
+    let mut logits: Vec<Vec<f32>> = Vec::new();
+    for by in Instructions::available() {
+        let device = open("matmul", by.name(), false).unwrap();
+        let mut pipeline = load(&device, &path).unwrap();
+        logits.push(block_on(pipeline.forward(&[1, 2, 3, 4, 5, 6, 7, 8, 9], 2)).unwrap().values);
+        let forms = device.kernel_variants();
+        assert!(forms.values().any(|form| form == by.name()), "{by:?}: {forms:?}");
+        for (a, b) in logits[0].iter().zip(&logits[logits.len() - 1]) {
+            assert!((a - b).abs() < 1e-3, "{by:?}: {a} {b}");
+        }
+    }
+    for (kernel, variant, exact) in [("matmul", "gemm", false), ("matmul", "int8", true), ("rms_norm", "int8", false)] {
+        let error = open(kernel, variant, exact).unwrap_err();
+        assert_says(&error, &[kernel, variant, if kernel == "matmul" { "exact" } else { "host" }]);
+    }
 }
 
 #[test]

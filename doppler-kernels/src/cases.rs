@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use crate::{Access, Kernel};
+use crate::{Access, Instructions, Kernel};
 
 /// A kernel's place in [`crate::KERNELS`].
 #[derive(Debug)]
@@ -27,6 +27,10 @@ pub struct Case {
     pub inputs: Vec<Vec<u8>>,
     /// How near every variant must come to the reference.
     pub tolerance: Tolerance,
+}
+
+fn slices(numbers: &[Vec<f32>]) -> Vec<&[f32]> {
+    numbers.iter().map(Vec::as_slice).collect()
 }
 
 /// Each element must be within `atol + rtol · |reference|`, and the whole tensor's normalised mean square error (error
@@ -101,18 +105,36 @@ impl Case {
     /// What the reference gives, one vector for each written operand.
     #[must_use]
     pub fn expected(&self) -> Vec<Vec<f32>> {
+        self.kernel.reference(&slices(&self.numbers()))
+    }
+
+    /// What the reference of the int8 form gives.
+    #[must_use]
+    pub fn expected_int8(&self) -> Vec<Vec<f32>> {
+        self.kernel.reference_int8(&slices(&self.numbers()))
+    }
+
+    fn numbers(&self) -> Vec<Vec<f32>> {
         let operands = self.kernel.operands();
         let read = operands.iter().filter(|o| o.access != Access::Write);
-        let numbers: Vec<Vec<f32>> = read
-            .zip(&self.inputs)
+        read.zip(&self.inputs)
             .map(|(operand, bytes)| operand.numbers(bytes).expect("a case's inputs have their operands' sizes"))
-            .collect();
-        self.kernel.reference(&numbers.iter().map(Vec::as_slice).collect::<Vec<_>>())
+            .collect()
     }
 
     /// Runs [`Kernel::host`] on the inputs; one vector of bytes for each written operand.
     #[must_use]
     pub fn run_host(&self) -> Vec<Vec<u8>> {
+        self.run(|reads, writes| self.kernel.host(reads, writes))
+    }
+
+    /// The same of [`Kernel::host_int8`].
+    #[must_use]
+    pub fn run_host_int8(&self, instructions: Instructions) -> Vec<Vec<u8>> {
+        self.run(|reads, writes| self.kernel.host_int8(instructions, reads, writes))
+    }
+
+    fn run(&self, kernel: impl Fn(&[&[u8]], &mut [&mut [u8]])) -> Vec<Vec<u8>> {
         let mut inputs = self.inputs.iter();
         let (mut reads, mut writes) = (Vec::new(), Vec::new());
         for operand in self.kernel.operands() {
@@ -128,7 +150,7 @@ impl Case {
         let read_bytes: Vec<&[u8]> = reads.iter().map(|(w, n)| &bytemuck::cast_slice(w)[..*n]).collect();
         let mut write_bytes: Vec<&mut [u8]> =
             writes.iter_mut().map(|(w, n)| &mut bytemuck::cast_slice_mut(w)[..*n]).collect();
-        self.kernel.host(&read_bytes, &mut write_bytes);
+        kernel(&read_bytes, &mut write_bytes);
         write_bytes.iter().map(|bytes| bytes.to_vec()).collect()
     }
 

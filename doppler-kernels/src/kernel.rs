@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use doppler_rdrr::{DType, dequantize};
 
-use crate::Variant;
+use crate::{Instructions, Variant};
 
 /// One GPU operation at fixed sizes. The fields of the implementing struct are those sizes.
 pub trait Kernel: Debug + Send + Sync {
@@ -38,15 +38,27 @@ pub trait Kernel: Debug + Send + Sync {
     /// [`Access::Read`], `writes` those with [`Access::Write`] or [`Access::ReadWrite`], each in operand order.
     fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]);
 
-    /// The name of [`Kernel::host_int8`], where it is something else than [`Kernel::host`].
-    fn int8_form(&self) -> Option<&'static str> {
-        None
+    /// The most bytes that [`Kernel::host`] and [`Kernel::host_int8`] take besides the operands, on so many threads; what
+    /// does not grow with sizes is left out.
+    fn host_scratch_bytes(&self, _threads: usize) -> usize {
+        0
+    }
+
+    /// Whether [`Kernel::host_int8`] is something else than [`Kernel::host`].
+    fn has_int8(&self) -> bool {
+        false
     }
 
     /// [`Kernel::host`] with activations rounded to int8 in blocks of 32, where that is much faster: in products with
-    /// packed weights. Not within the tolerance of the cases, which is that of f32.
-    fn host_int8(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
+    /// packed weights. All `instructions` give the same integers; of those that the CPU does not have, plain loops are
+    /// taken instead. Not within the tolerance of [`Kernel::reference`], but of [`Kernel::reference_int8`].
+    fn host_int8(&self, _instructions: Instructions, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
         self.host(reads, writes);
+    }
+
+    /// The definition of [`Kernel::host_int8`]: [`Kernel::reference`] of the rounded activations.
+    fn reference_int8(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
+        self.reference(inputs)
     }
 }
 

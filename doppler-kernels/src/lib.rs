@@ -52,6 +52,7 @@ pub use error::Error;
 pub use gated_act::GatedActivation;
 pub use gemm_half::GemmHalf;
 pub use half_rows::HalfRows;
+pub use isa::Instructions;
 pub use kernel::{Access, Kernel, Operand};
 pub use kv_write::KvWrite;
 pub use linear::{Linear, LinearGated, LinearResidual};

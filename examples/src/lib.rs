@@ -39,6 +39,9 @@ pub struct ModelArgs {
     /// Threads on the CPU [default: one for each physical core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Bind each thread on the CPU to a core of its own
+    #[arg(long)]
+    pub pin_threads: bool,
     /// Run this variant of a kernel; as often as there are kernels
     #[arg(long = "variant", value_name = "KERNEL=VARIANT", value_parser = named_variant)]
     pub variants: Vec<(String, String)>,
@@ -104,6 +107,7 @@ impl ModelArgs {
             exact: self.exact,
             kernel_overrides: self.variants.iter().cloned().collect(),
             threads: self.threads,
+            pin_threads: self.pin_threads,
             untuned: self.untuned,
             ..DeviceOptions::default()
         };
@@ -187,7 +191,7 @@ pub fn memory_plan(model: &Model, context: Option<usize>) -> Result<Value> {
     let allowed = model.config().max_position_embeddings;
     let context = context.unwrap_or(allowed.min(4096));
     anyhow::ensure!((1..=allowed).contains(&context), doppler_core::Error::MaxSeqLen { asked: context, allowed });
-    let plan = MemoryPlan::new(model, context, DType::F16, 512, true);
+    let plan = MemoryPlan::new(model, context, DType::F16, 512, None);
     Ok(json!({
         "context": context, "weights": plan.weights, "kv_cache_f16": plan.kv_cache,
         "kv_growth": plan.kv_growth, "activations": plan.scratch,

@@ -67,7 +67,7 @@ impl PipelineBuilder {
     }
 
     fn plan_for(&self, model: &Model, max_seq_len: usize) -> MemoryPlan {
-        MemoryPlan::new(model, max_seq_len, self.kv_dtype, self.prefill_chunk, self.device.gpu().is_some())
+        MemoryPlan::new(model, max_seq_len, self.kv_dtype, self.prefill_chunk, self.device.threads())
     }
 
     fn context(&self, config: &ModelConfig) -> Result<usize, Error> {
@@ -119,6 +119,7 @@ impl PipelineBuilder {
             choice: Choice::default(),
             logits: None,
             few: None,
+            many: None,
             decode: None,
         };
         pipeline.warm_up()?;

@@ -90,6 +90,14 @@ impl Logits {
     }
 }
 
+/// A recording of several rows, of which the last have logits.
+#[derive(Debug)]
+struct Rows {
+    rows: usize,
+    logit_rows: usize,
+    forward: Forward,
+}
+
 /// A model on a device.
 #[derive(Debug)]
 pub struct DecoderPipeline {
@@ -111,8 +119,9 @@ pub struct DecoderPipeline {
     logits: Option<Vec<f32>>,
     /// The decode step, recorded once for the cache's capacity.
     decode: Option<DecodeStep>,
-    /// The last recording of a few rows: how many, and how many of them have logits.
-    few: Option<(usize, usize, Forward)>,
+    /// The last recordings of a few rows, and of many: recording anew may take as long as running.
+    few: Option<Rows>,
+    many: Option<Rows>,
     /// u32 `[1]`: the next token, which the next decode step embeds.
     next: Tensor,
     /// u32 `[1]`: the position of a submission's first row.
@@ -272,7 +281,7 @@ impl DecoderPipeline {
         if positions > self.cache.capacity {
             // Recorded for the old capacity.
             self.decode = None;
-            self.few = None;
+            (self.few, self.many) = (None, None);
             let used = self.computed;
             self.cache = self.cache.grown(&self.device, &self.decoder.config, positions, used, self.max_seq_len)?;
         }
@@ -290,15 +299,9 @@ impl DecoderPipeline {
         self.reserve(end)?;
         self.go_to(self.computed)?;
         let device = self.device.clone();
-        let fresh;
         let forward = match chunk.len() {
             1 if logit_rows == 1 => &self.decode_step()?.forward,
-            rows @ 2..=linear::MOST_ROWS => self.few_rows(rows, logit_rows)?,
-            rows => {
-                let ids = device.alloc("ids", &[rows], DType::U32)?;
-                fresh = self.record(ids, rows, logit_rows)?;
-                &fresh
-            }
+            rows => self.several_rows(rows, logit_rows)?,
         };
         device.write(&forward.ids, bytemuck::cast_slice(chunk))?;
         let read = forward.logits.as_ref().map(|logits| (logits, logits.len()));
@@ -321,16 +324,21 @@ impl DecoderPipeline {
         Ok(self.decode.insert(step))
     }
 
-    /// The step of a few rows, recorded anew when their number was another one before.
-    fn few_rows(&mut self, rows: usize, logit_rows: usize) -> Result<&Forward, Error> {
-        let forward = match self.few.take() {
-            Some((of, with_logits, forward)) if (of, with_logits) == (rows, logit_rows) => forward,
-            _ => {
+    /// The pass of several rows, recorded anew when their number was another one before.
+    fn several_rows(&mut self, rows: usize, logit_rows: usize) -> Result<&Forward, Error> {
+        let few = rows <= linear::MOST_ROWS;
+        let before = if few { self.few.take() } else { self.many.take() };
+        let forward = match before {
+            Some(known) if (known.rows, known.logit_rows) == (rows, logit_rows) => known.forward,
+            before => {
+                // Its memory is free for the new one.
+                drop(before);
                 let ids = self.device.alloc("ids", &[rows], DType::U32)?;
                 self.record(ids, rows, logit_rows)?
             }
         };
-        Ok(&self.few.insert((rows, logit_rows, forward)).2)
+        let kept = if few { &mut self.few } else { &mut self.many };
+        Ok(&kept.insert(Rows { rows, logit_rows, forward }).forward)
     }
 
     /// Appends the keys and values of what is missing of the tokens and of `new` ones; the logits of the last `rows`.

@@ -1,7 +1,5 @@
 //! Before the first token: variants are chosen and tested and shaders compiled while weights are still on their way.
 
-use doppler_rdrr::DType;
-
 use super::DecoderPipeline;
 use crate::Error;
 
@@ -14,8 +12,7 @@ impl DecoderPipeline {
         }
         self.decode_step()?;
         let rows = self.chunk_rows(self.max_seq_len, 1);
-        let prompt = self.device.alloc("ids", &[rows], DType::U32).and_then(|ids| self.record(ids, rows, 1));
-        match prompt {
+        match self.several_rows(rows, 1) {
             // A shorter prompt may still fit; one that does not will say so.
             Ok(_) | Err(Error::OutOfMemory { .. } | Error::BindingTooLarge { .. }) => Ok(()),
             Err(error) => Err(error),

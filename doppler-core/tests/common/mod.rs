@@ -23,7 +23,7 @@ pub fn passed(
     let report = pipeline.device().report();
     let device = if report.executor == "gpu" { report.adapter } else { report.executor.to_owned() };
     let context = pipeline.config().max_position_embeddings.min(4096);
-    let memory = MemoryPlan::new(pipeline.model(), context, DType::F16, 512, true).total();
+    let memory = MemoryPlan::new(pipeline.model(), context, DType::F16, 512, None).total();
     let record = json!({
         "family": family, "model": model, "formats": formats, "device": device, "tolerance": tolerance,
         "prompts": prompts, "tokens": tokens, "context": context, "memory_bytes": memory,

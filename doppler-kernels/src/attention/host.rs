@@ -13,6 +13,13 @@ const ROWS: usize = 4;
 /// Products below which threads cost more than they save.
 const SERIAL: usize = 1 << 16;
 
+/// Bytes of the scores on each thread, and of the list of tasks.
+pub fn scratch_bytes(a: &Attention, threads: usize) -> usize {
+    let list = size_of::<(usize, usize, Vec<&[f32]>)>() + ROWS * size_of::<&[f32]>();
+    // A list may grow to twice its length.
+    threads * 4 * ROWS * a.capacity + 2 * a.rows.div_ceil(ROWS) * a.num_attention_heads * list
+}
+
 pub fn attention(a: &Attention, q: &[f32], k: &[u8], v: &[u8], start: usize, y: &mut [f32]) {
     let (heads, dim) = (a.num_attention_heads, a.head_dim);
     // A task is some rows of one head; its rows of y lie apart.

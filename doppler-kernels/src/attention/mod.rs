@@ -182,4 +182,8 @@ impl Kernel for Attention {
             bytemuck::cast_slice_mut(writes[0]),
         );
     }
+
+    fn host_scratch_bytes(&self, threads: usize) -> usize {
+        host::scratch_bytes(self, threads)
+    }
 }

@@ -11,6 +11,23 @@ use super::Isa;
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2(pub V3);
 
+impl Avx2 {
+    /// The f32 of f16 that are 13 bits up, below four copies of their sign.
+    #[inline(always)]
+    fn scaled<const FINITE: bool>(self, bits: __m256i) -> __m256 {
+        let s = self.0.avx2;
+        let kept = s._mm256_and_si256(bits, self.0.avx._mm256_set1_epi32(0x8FFF_E000_u32 as i32));
+        let scaled = self.mul(cast(kept), self.splat(f32::from_bits(0x7780_0000)));
+        if FINITE {
+            return scaled;
+        }
+        let exponent = self.0.avx._mm256_set1_epi32(0x0F80_0000);
+        let special = s._mm256_cmpeq_epi32(s._mm256_and_si256(kept, exponent), exponent);
+        let special = s._mm256_and_si256(special, self.0.avx._mm256_set1_epi32(0x7F80_0000));
+        self.0.avx._mm256_or_ps(scaled, cast(special))
+    }
+}
+
 impl Isa for Avx2 {
     type Codes = __m256i;
     type Sums = __m256i;
@@ -185,16 +202,14 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn widened<const FINITE: bool>(self, bits: [u16; 8]) -> __m256 {
         let s = self.0.avx2;
-        let wide = s._mm256_slli_epi32::<13>(s._mm256_cvtepi16_epi32(cast(bits)));
-        let kept = s._mm256_and_si256(wide, self.0.avx._mm256_set1_epi32(0x8FFF_E000_u32 as i32));
-        let scaled = self.mul(cast(kept), self.splat(f32::from_bits(0x7780_0000)));
-        if FINITE {
-            return scaled;
-        }
-        let exponent = self.0.avx._mm256_set1_epi32(0x0F80_0000);
-        let special = s._mm256_cmpeq_epi32(s._mm256_and_si256(kept, exponent), exponent);
-        let special = s._mm256_and_si256(special, self.0.avx._mm256_set1_epi32(0x7F80_0000));
-        self.0.avx._mm256_or_ps(scaled, cast(special))
+        self.scaled::<FINITE>(s._mm256_slli_epi32::<13>(s._mm256_cvtepi16_epi32(cast(bits))))
+    }
+
+    #[inline(always)]
+    fn widened_pairs(self, words: [u32; 8]) -> [__m256; 2] {
+        let s = self.0.avx2;
+        let (low, high) = (s._mm256_slli_epi32::<16>(cast(words)), cast(words));
+        [self.scaled::<false>(s._mm256_srai_epi32::<3>(low)), self.scaled::<false>(s._mm256_srai_epi32::<3>(high))]
     }
 
     #[inline(always)]

@@ -1,17 +1,80 @@
-//! The few vector operations that the CPU's kernels are made of: by AVX2, and by plain loops for every other CPU.
+//! The few vector operations that the CPU's kernels are made of: by AVX2, by AVX2 with AVX-512's dot product, by NEON, and
+//! by plain loops for every other CPU.
 //!
-//! Both give the same integers. The loops are compiled for the CPU's own vector instructions (NEON, WebAssembly), since
-//! [`run`] inlines them into code that is.
+//! All give the same integers. The loops are compiled for the CPU's own vector instructions (WebAssembly), since [`run`]
+//! inlines them into code that is.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
+#[cfg(test)]
+mod tests;
 
 #[cfg(target_arch = "x86_64")]
-pub use avx2::Avx2;
-pub use portable::Portable;
+use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+use neon::Neon;
+use portable::Portable;
 
 use pulp::NullaryFnOnce;
+
+/// The CPU's instructions that products in int8 are computed with. All give the same integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instructions {
+    /// AVX2, and the dot product of AVX-512 VNNI: CPUs from Intel's Ice Lake and AMD's Zen 4 on.
+    Avx512,
+    /// AVX2 and FMA.
+    Avx2,
+    /// NEON, which every 64-bit ARM has.
+    Neon,
+    /// Plain loops, for every CPU.
+    Portable,
+}
+
+impl Instructions {
+    /// Those that this CPU has, best first.
+    pub fn available() -> impl Iterator<Item = Instructions> {
+        use Instructions::{Avx2, Avx512, Neon, Portable};
+        [Avx512, Avx2, Neon, Portable].into_iter().filter(|instructions| instructions.are_available())
+    }
+
+    /// The best that this CPU has.
+    #[must_use]
+    pub fn best() -> Instructions {
+        Instructions::available().next().unwrap_or(Instructions::Portable)
+    }
+
+    /// The name of products in int8 by them.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Instructions::Avx512 => "int8_avx512",
+            Instructions::Avx2 => "int8_avx2",
+            Instructions::Neon => "int8_neon",
+            Instructions::Portable => "int8",
+        }
+    }
+
+    fn are_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => Avx512::try_new().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => pulp::x86::V3::is_available(),
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Neon => Neon::try_new().is_some(),
+            Instructions::Portable => true,
+            // Of another architecture.
+            _ => false,
+        }
+    }
+}
 
 /// Something to do with vector operations.
 pub trait WithIsa {
@@ -22,15 +85,40 @@ pub trait WithIsa {
     fn with<I: Isa>(self, isa: I) -> Self::Output;
 }
 
-/// Does it with the best operations that this CPU has.
+/// Does it with the best operations on floats that this CPU has.
 #[inline]
 pub fn run<W: WithIsa>(work: W) -> W::Output {
+    // AVX-512 brings nothing but its dot product.
     #[cfg(target_arch = "x86_64")]
-    return match pulp::x86::V3::try_new() {
-        Some(v3) => v3.vectorize(Inlined { isa: Avx2(v3), work }),
-        None => work.with(Portable),
-    };
+    return run_with(Instructions::Avx2, work);
     #[cfg(not(target_arch = "x86_64"))]
+    run_with(Instructions::Neon, work)
+}
+
+/// Does it with certain operations; with plain loops where the CPU does not have them.
+#[inline]
+pub fn run_with<W: WithIsa>(instructions: Instructions, work: W) -> W::Output {
+    match instructions {
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512 => {
+            if let Some(isa) = Avx512::try_new() {
+                return isa.vectorize(work);
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx2 => {
+            if let Some(v3) = pulp::x86::V3::try_new() {
+                return v3.vectorize(Inlined { isa: Avx2(v3), work });
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        Instructions::Neon => {
+            if let Some(isa) = Neon::try_new() {
+                return isa.vectorize(work);
+            }
+        }
+        _ => {}
+    }
     pulp::Arch::new().dispatch(Inlined { isa: Portable, work })
 }
 
@@ -95,6 +183,8 @@ pub trait Isa: Copy + Send + Sync {
     fn clamp(self, value: Self::Floats, low: f32, high: f32) -> Self::Floats;
     /// f16; where they are FINITE, in fewer steps.
     fn widened<const FINITE: bool>(self, bits: [u16; 8]) -> Self::Floats;
+    /// The f16 in the low halves of words, and those in the high halves.
+    fn widened_pairs(self, words: [u32; 8]) -> [Self::Floats; 2];
     fn widened_bf16(self, bits: [u16; 8]) -> Self::Floats;
     /// `value · 2^n` for the integer n in the low bits of `power`.
     fn times_power(self, value: Self::Floats, power: Self::Floats) -> Self::Floats;
@@ -142,79 +232,5 @@ pub fn put(values: &mut [f32], eight: [f32; 8]) {
     match values.first_chunk_mut() {
         Some(values) => *values = eight,
         None => values.copy_from_slice(&eight[..values.len()]),
-    }
-}
-
-#[cfg(all(test, target_arch = "x86_64"))]
-mod tests {
-    use super::*;
-    use crate::cases::random_bits;
-
-    #[test]
-    fn numbers() {
-        struct Check;
-        impl WithIsa for Check {
-            type Output = ();
-            #[inline(always)]
-            fn with<I: Isa>(self, isa: I) {
-                let mut x = -87.0;
-                while x < 88.0 {
-                    let y = isa.numbers(isa.exp(isa.splat(x)))[3];
-                    assert!((f64::from(y) / f64::from(x).exp() - 1.0).abs() < 2.5e-7, "e^{x} is {y}");
-                    x += 0.013;
-                }
-                assert!(isa.numbers(isa.exp(isa.splat(f32::NAN)))[0].is_nan());
-                assert!(isa.numbers(isa.exp(isa.splat(-1e9)))[0] < 1e-37);
-                for bits in 0..=u16::MAX {
-                    let exact = half::f16::from_bits(bits).to_f32();
-                    let wide = isa.numbers(isa.widened::<false>([bits; 8]))[5];
-                    assert!(wide == exact || (wide.is_nan() && exact.is_nan()), "{bits:#x}: {wide} {exact}");
-                    let finite = isa.numbers(isa.widened::<true>([bits; 8]))[5];
-                    assert!(!exact.is_finite() || finite == exact, "{bits:#x}: {finite} {exact}");
-                }
-                assert_eq!(isa.total(isa.floats([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])), 36.0);
-                let mut values = [1.0; 11];
-                for eight in values.chunks_mut(8) {
-                    put(eight, padded(eight).map(|v| v + 1.0));
-                }
-                assert_eq!(values, [2.0; 11]);
-            }
-        }
-        run(Check);
-        Check.with(Portable);
-    }
-
-    /// Both give the same bits, operation by operation.
-    #[test]
-    fn avx2_is_portable() {
-        let Some(v3) = pulp::x86::V3::try_new() else { return };
-        let (fast, plain) = (Avx2(v3), Portable);
-        let mut random = random_bits(1);
-        let mut bytes = || -> [u8; 32] { std::array::from_fn(|_| random.next().unwrap() as u8) };
-        for _ in 0..100 {
-            let (a, b) = (bytes(), bytes());
-            let half: [u8; 16] = std::array::from_fn(|i| a[i]);
-            assert_eq!(fast.stored(fast.nibbles(half)), plain.nibbles(half));
-            for (right, mask, left) in [(0, 15, 0), (4, 15, 0), (7, 1, 4), (2, 3, 4), (0, 1, 4)] {
-                assert_eq!(fast.stored(fast.bits(a, right, mask, left)), plain.bits(a, right, mask, left));
-            }
-            let word = u32::from_le_bytes([a[0], a[1], a[2], a[3]]);
-            assert_eq!(fast.stored(fast.fifth_bits(word)), plain.fifth_bits(word));
-            let rows: [[u8; 32]; 8] = std::array::from_fn(|_| bytes());
-            assert_eq!(
-                fast.transpose(rows.map(|row| fast.bytes(row))).map(|row| fast.stored(row)),
-                plain.transpose(rows)
-            );
-            let x: [u32; 8] = bytemuck::cast(b.map(|v| (v as i8).max(-127)));
-            let sums = |sums| bytemuck::cast::<_, [i32; 8]>(sums);
-            assert_eq!(sums(fast.dot::<true>(fast.bytes(a), x)), plain.dot::<true>(a, x));
-            let low = a.map(|v| v & 127);
-            assert_eq!(sums(fast.dot::<false>(fast.bytes(low), x)), plain.dot::<false>(low, x));
-            let [y] = fast.tile::<true, 1, 1>(&rows, [&x]);
-            assert_eq!(sums(y), plain.tile::<true, 1, 1>(&rows, [&x])[0]);
-            let four = rows.map(|row| row.map(|v| v & 15));
-            let [y] = fast.tile::<false, 8, 1>(&four, [&x]);
-            assert_eq!(sums(y), plain.tile::<false, 8, 1>(&four, [&x])[0]);
-        }
     }
 }

@@ -153,6 +153,16 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
+    fn widened_pairs(self, words: [u32; 8]) -> [[f32; 8]; 2] {
+        let mut halves = [[0; 8]; 2];
+        for (i, word) in words.into_iter().enumerate() {
+            halves[0][i] = word as u16;
+            halves[1][i] = (word >> 16) as u16;
+        }
+        [self.widened::<false>(halves[0]), self.widened::<false>(halves[1])]
+    }
+
+    #[inline(always)]
     fn widened_bf16(self, bits: [u16; 8]) -> [f32; 8] {
         bits.map(|bits| f32::from_bits(u32::from(bits) << 16))
     }

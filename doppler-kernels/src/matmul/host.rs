@@ -12,8 +12,20 @@ use crate::isa::{self, Isa, WithIsa};
 const FEATURES: usize = 4;
 /// Up to this many rows, unpacked weights are used as they lie in memory.
 const STREAMED_ROWS: usize = 2;
+/// Tasks for each thread: one that is interrupted leaves the others to the rest.
+const TASKS: usize = 4;
 /// Bytes of weights, times rows, below which a thread costs more than it saves.
 const TASK_BYTES: usize = 16 << 10;
+
+/// Bytes that a thread decodes weights into.
+pub fn unpacked_bytes(in_features: usize) -> usize {
+    4 * FEATURES * in_features
+}
+
+/// Bytes of the lists in [`share`] at most.
+pub fn task_bytes(rows: usize, threads: usize) -> usize {
+    threads * TASKS * (size_of::<Vec<&[f32]>>() + rows * size_of::<&[f32]>())
+}
 
 /// Products in f32 with weights in any format.
 pub fn matmul(m: &MatMul, x: &[f32], weight: &[u8], y: &mut [f32]) {
@@ -35,8 +47,7 @@ pub fn share(m: &MatMul, weight: &[u8], y: &mut [f32], panel: usize, run: impl F
         return;
     }
     let row_bytes = weight.len() / m.out_features;
-    // Some tasks for each thread: one that is interrupted leaves the others to the rest.
-    let even = m.out_features.div_ceil(rayon::current_num_threads() * 4);
+    let even = m.out_features.div_ceil(rayon::current_num_threads() * TASKS);
     let enough = TASK_BYTES / (row_bytes * m.rows).max(1);
     let per_task = even.max(enough).next_multiple_of(panel);
     let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();

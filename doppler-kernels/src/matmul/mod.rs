@@ -9,7 +9,7 @@ mod reference;
 
 use doppler_rdrr::DType;
 
-use crate::{Access, Entry, Kernel, Operand, Tier, Variant, shared};
+use crate::{Access, Entry, Instructions, Kernel, Operand, Tier, Variant, shared};
 
 /// `y[r, y_offset + n] = Σ_k x[r, k] · weight[n, k]`, straight from packed blocks.
 ///
@@ -126,14 +126,26 @@ impl Kernel for MatMul {
         host::matmul(self, bytemuck::cast_slice(reads[0]), reads[1], bytemuck::cast_slice_mut(writes[0]));
     }
 
-    fn int8_form(&self) -> Option<&'static str> {
-        int8::name(self.weight)
+    fn host_scratch_bytes(&self, threads: usize) -> usize {
+        let activations = if self.has_int8() { int8::activation_bytes(self.rows, self.in_features) } else { 0 };
+        let unpacked = host::unpacked_bytes(self.in_features).max(int8::panel_bytes(self.in_features));
+        activations + threads * unpacked + host::task_bytes(self.rows, threads)
     }
 
-    fn host_int8(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
-        if self.int8_form().is_none() {
+    fn has_int8(&self) -> bool {
+        self.weight.block_len() > 1
+    }
+
+    fn host_int8(&self, instructions: Instructions, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
+        if !self.has_int8() {
             return self.host(reads, writes);
         }
-        int8::matmul(self, bytemuck::cast_slice(reads[0]), reads[1], bytemuck::cast_slice_mut(writes[0]));
+        let y = bytemuck::cast_slice_mut(writes[0]);
+        int8::matmul(self, instructions, bytemuck::cast_slice(reads[0]), reads[1], y);
+    }
+
+    fn reference_int8(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
+        let rounded = if self.has_int8() { int8::rounded(inputs[0]) } else { inputs[0].to_vec() };
+        self.reference(&[&[&rounded[..]], &inputs[1..]].concat())
     }
 }

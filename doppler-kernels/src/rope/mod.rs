@@ -3,7 +3,9 @@
 mod cases;
 
 use doppler_rdrr::DType;
+use rayon::prelude::*;
 
+use crate::isa::{self, Isa, WithIsa};
 use crate::kernel::grid;
 use crate::{Entry, Kernel, Operand, Tier, Variant};
 
@@ -40,6 +42,9 @@ pub const ENTRY: Entry = Entry {
     #[cfg(feature = "testing")]
     strategy: cases::strategy,
 };
+
+/// Elements that a thread takes at a time; fewer are not worth one.
+const PIECE: usize = 1 << 14;
 
 impl Kernel for Rope {
     fn name(&self) -> &'static str {
@@ -91,14 +96,39 @@ impl Kernel for Rope {
         let (x, table): (&[f32], &[f32]) = (bytemuck::cast_slice(reads[0]), bytemuck::cast_slice(reads[1]));
         let start = bytemuck::cast_slice::<u8, u32>(reads[2])[0] as usize;
         let y: &mut [f32] = bytemuck::cast_slice_mut(writes[0]);
-        let half = self.rotary_dim / 2;
-        for (h, (x, y)) in x.chunks_exact(self.head_dim).zip(y.chunks_exact_mut(self.head_dim)).enumerate() {
-            let turns = &table[(start + h / self.num_heads) * self.rotary_dim..][..self.rotary_dim];
-            for (i, [cos, sin]) in turns.as_chunks::<2>().0.iter().enumerate() {
-                y[i] = x[i] * cos - x[i + half] * sin;
-                y[i + half] = x[i + half] * cos + x[i] * sin;
+        let row = self.num_heads * self.head_dim;
+        let rows = (PIECE / row).max(1);
+        let pieces = x.par_chunks(rows * row).zip(y.par_chunks_mut(rows * row)).enumerate();
+        pieces.for_each(|(i, (x, y))| {
+            let table = &table[(start + i * rows) * self.rotary_dim..];
+            isa::run(Turn { rope: self, x, table, y });
+        });
+    }
+}
+
+/// Whole rows, and the table from the first one's position on.
+struct Turn<'a> {
+    rope: &'a Rope,
+    x: &'a [f32],
+    table: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl WithIsa for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with<I: Isa>(self, _: I) {
+        let Rope { num_heads, head_dim, rotary_dim, .. } = *self.rope;
+        for (h, (x, y)) in self.x.chunks_exact(head_dim).zip(self.y.chunks_exact_mut(head_dim)).enumerate() {
+            let turns = self.table[h / num_heads * rotary_dim..][..rotary_dim].as_chunks::<2>().0;
+            let ((x, x_rest), (y, y_rest)) = (x.split_at(rotary_dim), y.split_at_mut(rotary_dim));
+            let ((a, b), (y_a, y_b)) = (x.split_at(turns.len()), y.split_at_mut(turns.len()));
+            for (i, [cos, sin]) in turns.iter().enumerate() {
+                y_a[i] = a[i] * cos - b[i] * sin;
+                y_b[i] = b[i] * cos + a[i] * sin;
             }
-            y[self.rotary_dim..].copy_from_slice(&x[self.rotary_dim..]);
+            y_rest.copy_from_slice(x_rest);
         }
     }
 }

@@ -4,6 +4,7 @@ mod cases;
 
 use doppler_rdrr::DType;
 
+use crate::isa::{self, Isa, WithIsa};
 use crate::kernel::grid;
 use crate::{Entry, Kernel, Operand, Tier, Variant, shared};
 
@@ -71,11 +72,36 @@ impl Kernel for Softmax {
         let x: &[f32] = bytemuck::cast_slice(reads[0]);
         let y: &mut [f32] = bytemuck::cast_slice_mut(writes[0]);
         for (x, y) in x.chunks_exact(self.cols).zip(y.chunks_exact_mut(self.cols)) {
-            let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            y.iter_mut().zip(x).for_each(|(y, v)| *y = (v - largest).exp());
-            let scale = 1.0 / y.iter().sum::<f32>();
-            y.iter_mut().for_each(|y| *y *= scale);
+            isa::run(Row { x, y });
         }
+    }
+}
+
+struct Row<'a> {
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl WithIsa for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with<I: Isa>(self, isa: I) {
+        let mut largest = isa.splat(f32::NEG_INFINITY);
+        let (eights, rest) = self.x.as_chunks::<8>();
+        for eight in eights {
+            largest = isa.max(isa.floats(*eight), largest);
+        }
+        let largest = isa.numbers(largest).iter().chain(rest).fold(f32::NEG_INFINITY, |m, v| m.max(*v));
+        let shift = isa.splat(-largest);
+        let mut total = 0.0;
+        for (x, y) in self.x.chunks(8).zip(self.y.chunks_mut(8)) {
+            let powers = isa.exp(isa.add(isa.floats(isa::padded(x)), shift));
+            isa::put(y, isa.numbers(powers));
+            total += y.iter().map(|p| f64::from(*p)).sum::<f64>();
+        }
+        let scale = (1.0 / total) as f32;
+        self.y.iter_mut().for_each(|y| *y *= scale);
     }
 }
 

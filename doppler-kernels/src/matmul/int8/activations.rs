@@ -33,6 +33,11 @@ pub struct Group {
 const ZERO: Group =
     Group { codes: [[0; BLOCK / 4]; GROUP], scales: [0.0; GROUP], sums: [0.0; GROUP], halves: [[0.0; GROUP]; 2] };
 
+/// Bytes of [`Activations`].
+pub fn bytes(rows: usize, cols: usize) -> usize {
+    rows * cols.div_ceil(BLOCK * GROUP) * size_of::<Group>()
+}
+
 impl Activations {
     /// Rounds rows of `cols` numbers, whole blocks. A block with a number that is not finite gets a scale that is not.
     pub fn new(x: &[f32], cols: usize) -> Activations {
@@ -91,6 +96,15 @@ pub fn round(x: &[f32; BLOCK]) -> ([i8; BLOCK], f32, [i32; 2]) {
     }
     let sum = |half: &[i8]| half.iter().map(|&q| i32::from(q)).sum();
     (codes, largest / 127.0, [sum(&codes[..16]), sum(&codes[16..])])
+}
+
+/// The numbers that [`round`] stores, of whole blocks.
+pub fn rounded(x: &[f32]) -> Vec<f32> {
+    let block = |x: &[f32; BLOCK]| {
+        let (codes, scale, _) = round(x);
+        codes.map(|q| scale * f32::from(q))
+    };
+    x.as_chunks::<BLOCK>().0.iter().flat_map(block).collect()
 }
 
 #[cfg(test)]

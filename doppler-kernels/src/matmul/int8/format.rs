@@ -48,15 +48,22 @@ fn bytes_at<const B: usize, const N: usize>(block: &[u8; B], at: usize) -> [u8; 
 /// The f16 scale at the start of each block; the offset is the f16 after it, or a multiple of the scale.
 #[inline(always)]
 fn plain_scales<I: Isa, const B: usize>(isa: I, blocks: &[[u8; B]], offset: Option<f32>) -> Scales {
-    let mut bits = ([0u16; GROUP], [0u16; GROUP]);
-    for (i, block) in blocks.iter().enumerate().take(GROUP) {
-        bits.0[i] = u16_at(block, 0);
-        bits.1[i] = u16_at(block, 2);
-    }
-    let scales = isa.widened::<false>(bits.0);
-    let offsets = match offset {
-        Some(factor) => isa.mul(scales, isa.splat(factor)),
-        None => isa.widened::<false>(bits.1),
+    let [scales, offsets] = match offset {
+        Some(factor) => {
+            let mut bits = [0u16; GROUP];
+            for (i, block) in blocks.iter().enumerate().take(GROUP) {
+                bits[i] = u16_at(block, 0);
+            }
+            let scales = isa.widened::<false>(bits);
+            [scales, isa.mul(scales, isa.splat(factor))]
+        }
+        None => {
+            let mut words = [0u32; GROUP];
+            for (i, block) in blocks.iter().enumerate().take(GROUP) {
+                words[i] = u32_at(block, 0);
+            }
+            isa.widened_pairs(words)
+        }
     };
     Scales { scales: [isa.numbers(scales), [0.0; GROUP]], offsets: [isa.numbers(offsets), [0.0; GROUP]] }
 }

@@ -21,6 +21,11 @@ struct Columns {
 const ZERO: Columns =
     Columns { codes: [[0; 4 * PANEL]; BLOCK / 4], scales: [[0.0; PANEL]; 2], offsets: [[0.0; PANEL]; 2] };
 
+/// Bytes of a panel, of which each thread has one.
+pub fn panel_bytes(in_features: usize) -> usize {
+    in_features.div_ceil(BLOCK) * size_of::<Columns>()
+}
+
 #[inline(always)]
 pub fn features<I: Isa, F: Format<B>, const B: usize>(
     isa: I,

@@ -1,19 +1,10 @@
-//! The int8 products against their own definition: the same rounded activations, everything else in f64.
+//! The int8 products against their own definition: the reference of the rounded activations.
 
 use doppler_rdrr::{DType, dequantize};
 
-use super::activations::{BLOCK, round};
 use crate::cases::{Tolerance, random_f32, random_weights};
 use crate::matmul::MatMul;
-
-/// The activations that [`round`] stores.
-fn rounded(x: &[f32]) -> Vec<f64> {
-    let block = |x: &[f32; BLOCK]| {
-        let (codes, scale, _) = round(x);
-        codes.map(|q| f64::from(scale) * f64::from(q))
-    };
-    x.as_chunks::<BLOCK>().0.iter().flat_map(block).collect()
-}
+use crate::{Instructions, Kernel};
 
 fn check(weight: DType, rows: usize, n: usize, k: usize, seed: u64) {
     let (y_stride, y_offset) = (n + 5, 3);
@@ -22,18 +13,14 @@ fn check(weight: DType, rows: usize, n: usize, k: usize, seed: u64) {
     let bytes = random_weights(weight, n * k, seed + 1);
     let mut w = vec![0.0; n * k];
     dequantize(weight, &bytes, &mut w).unwrap();
-    let mut expected = vec![7.0; rows * y_stride];
-    for (x, y) in rounded(&x).chunks_exact(k).zip(expected.chunks_exact_mut(y_stride)) {
-        for (w, y) in w.chunks_exact(k).zip(&mut y[y_offset..]) {
-            *y = x.iter().zip(w).map(|(x, w)| x * f64::from(*w)).sum::<f64>() as f32;
-        }
-    }
-    for portable in [false, true] {
+    let expected = m.reference_int8(&[&x, &w, &vec![7.0; rows * y_stride]]);
+    for instructions in Instructions::available() {
         let mut y = vec![7.0; rows * y_stride];
-        super::matmul_on(&m, &x, &bytes, &mut y, portable);
+        super::matmul(&m, instructions, &x, &bytes, &mut y);
         // f32 sums over offsets that nearly cancel products.
         let tolerance = Tolerance { atol: 2e-4 * (k as f64 / 256.0).max(1.0), rtol: 2e-4, nmse: 1e-9 };
-        assert!(tolerance.check(&y, &expected).is_ok(), "{m:?}: {:?}", tolerance.check(&y, &expected));
+        let checked = tolerance.check(&y, &expected[0]);
+        assert!(checked.is_ok(), "{m:?} by {instructions:?}: {checked:?}");
     }
 }
 
@@ -84,11 +71,14 @@ fn extremes() {
                 let x: Vec<f32> =
                     (0..rows * k).map(|i| if i / 2 % 2 == 0 || fill > 0x7F { 127.0 } else { -127.0 }).collect();
                 let m = MatMul { rows, out_features: 8, in_features: k, weight, y_stride: 8, y_offset: 0 };
-                let mut y = vec![0.0; 8 * rows];
-                super::matmul(&m, &x, &bytes, &mut y);
                 let expected: f64 = x[..k].iter().zip(&w).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
                 let scale: f64 = w[..k].iter().map(|w| 127.0 * f64::from(w.abs())).sum();
-                assert!((f64::from(y[0]) - expected).abs() <= 1e-5 * scale, "{weight} {fill}: {} {expected}", y[0]);
+                for by in Instructions::available() {
+                    let mut y = vec![0.0; 8 * rows];
+                    super::matmul(&m, by, &x, &bytes, &mut y);
+                    let miss = (f64::from(y[0]) - expected).abs();
+                    assert!(miss <= 1e-5 * scale, "{weight} {fill} by {by:?}: {} {expected}", y[0]);
+                }
             }
         }
     }
@@ -102,9 +92,11 @@ fn nan_and_infinity_spread() {
             let mut x = random_f32(rows * 64, 1);
             x[40] = bad;
             let m = MatMul { rows, out_features: 9, in_features: 64, weight: DType::Q4_1, y_stride: 9, y_offset: 0 };
-            let mut y = vec![0.0; 9 * rows];
-            super::matmul(&m, &x, &random_weights(DType::Q4_1, 9 * 64, 2), &mut y);
-            assert!(y[..9].iter().all(|v| !v.is_finite()) && y[9..].iter().all(|v| v.is_finite()));
+            for by in Instructions::available() {
+                let mut y = vec![0.0; 9 * rows];
+                super::matmul(&m, by, &x, &random_weights(DType::Q4_1, 9 * 64, 2), &mut y);
+                assert!(y[..9].iter().all(|v| !v.is_finite()) && y[9..].iter().all(|v| v.is_finite()), "{by:?}");
+            }
         }
     }
 }
