@@ -111,12 +111,9 @@ impl AttentionDecode {
         let fits =
             quads.is_power_of_two() && quads >= 8 && held <= 16 && (!self.rope || self.rotary_dim.is_multiple_of(8));
         let mut variant = self.variants_with(&[operands, include_str!("subgroup.wgsl")]).pop().filter(|_| fits)?;
-        // So that a workgroup has 64 positions in flight, the shortest piece of a context.
-        let loads = (64 * lanes / WG).clamp(2, if held > 8 { 4 } else { 8 });
         let subgroups = WG / 32;
         let bytes = 4 * head_dim * (group + 2 + subgroups * group) + 8 * subgroups * group;
         variant.name = "subgroup_32";
-        variant.consts.push(("LOADS", loads as u32));
         variant.needs = Tier { subgroup_size: 32, workgroup_bytes: bytes as u32, ..Tier::SUBGROUP };
         Some(variant)
     }

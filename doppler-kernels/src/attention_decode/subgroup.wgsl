@@ -1,12 +1,14 @@
 // Keys and values from memory into registers, where 32 consecutive invocations are a subgroup: LANES of these share a position,
-// each with LANE_QUADS of its quads, and every subgroup keeps sums of its own until the end.
+// each with LANE_QUADS of its quads, and every subgroup keeps sums of its own until the end. Heads come in fours, so that what
+// a lane keeps of them are matrices; four positions are written out, since what a loop indexes is kept in memory.
 
 const LANES: u32 = min(QUADS, 32u);
 const LANE_QUADS: u32 = QUADS / LANES;
+const FOURS: u32 = (GROUP + 3u) / 4u;
 const SUBGROUPS: u32 = WG / 32u;
-// Positions of one load of a workgroup, and of all LOADS of them.
+// Positions of one load of a workgroup, and of four.
 const POSITIONS: u32 = SUBGROUPS * 32u / LANES;
-const CHUNK: u32 = LOADS * POSITIONS;
+const CHUNK: u32 = 4u * POSITIONS;
 
 // The queries of the group, the new key and the new value.
 var<workgroup> new_heads: array<vec4<f32>, (GROUP + 2u) * QUADS>;
@@ -14,34 +16,36 @@ var<workgroup> merged: array<vec4<f32>, SUBGROUPS * GROUP * QUADS>;
 // The largest score of a head in a subgroup, and the sum of its weights.
 var<workgroup> merged_totals: array<vec2<f32>, SUBGROUPS * GROUP>;
 
-var<private> keys_ahead: array<Quad, LOADS * LANE_QUADS>;
-var<private> values_ahead: array<Quad, LOADS * LANE_QUADS>;
+// A lane's queries: of four heads and a quad, a column for each element.
+var<private> q: array<mat4x4<f32>, FOURS * LANE_QUADS>;
+// And its sums: a column for each head.
+var<private> sums: array<mat4x4<f32>, FOURS * LANE_QUADS>;
+var<private> largest: array<vec4<f32>, FOURS>;
+var<private> totals: array<vec4<f32>, FOURS>;
 
-// The position of an invocation's n-th load of the chunk that begins at `at`.
-fn place(thread: u32, at: u32, n: u32) -> u32 {
-    return at + n * POSITIONS + thread / LANES;
-}
+alias Quads = array<Quad, LANE_QUADS>;
+alias Scores = array<vec4<f32>, FOURS>;
 
-fn load_keys(thread: u32, kv_head: u32, at: u32, end: u32) {
-    for (var n = 0u; n < LOADS; n++) {
-        let head = min(place(thread, at, n), end - 1u) * params.num_key_value_heads + kv_head;
-        for (var j = 0u; j < LANE_QUADS; j++) {
-            keys_ahead[n * LANE_QUADS + j] = load_key(head, j * LANES + thread % LANES);
-        }
+fn load_keys(thread: u32, kv_head: u32, position: u32, end: u32) -> Quads {
+    let head = min(position, end - 1u) * params.num_key_value_heads + kv_head;
+    var quads: Quads;
+    for (var j = 0u; j < LANE_QUADS; j++) {
+        quads[j] = load_key(head, j * LANES + thread % LANES);
     }
+    return quads;
 }
 
-fn load_values(thread: u32, kv_head: u32, at: u32, end: u32) {
-    for (var n = 0u; n < LOADS; n++) {
-        let head = min(place(thread, at, n), end - 1u) * params.num_key_value_heads + kv_head;
-        for (var j = 0u; j < LANE_QUADS; j++) {
-            values_ahead[n * LANE_QUADS + j] = load_value(head, j * LANES + thread % LANES);
-        }
+fn load_values(thread: u32, kv_head: u32, position: u32, end: u32) -> Quads {
+    let head = min(position, end - 1u) * params.num_key_value_heads + kv_head;
+    var quads: Quads;
+    for (var j = 0u; j < LANE_QUADS; j++) {
+        quads[j] = load_value(head, j * LANES + thread % LANES);
     }
+    return quads;
 }
 
-// The sum over the lanes that share a position; each of them gets it.
-fn lane_sum(v: f32) -> f32 {
+// The sums over the lanes that share a position; each of them gets them.
+fn lane_sum(v: vec4<f32>) -> vec4<f32> {
     var sum = v;
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
         sum += subgroupShuffleXor(sum, half);
@@ -70,12 +74,13 @@ fn turn_head(h: u32, kv_head: u32, lane: u32) {
     const HALF: u32 = ROTARY_DIM / 2u;
     var factor = 1.0;
     if QK_NORM != 0u {
-        var sum = 0.0;
+        var sum = vec4<f32>(0.0);
         for (var j = 0u; j < LANE_QUADS; j++) {
             let x = projected_quad(h, kv_head, j * LANES + lane % LANES);
-            sum += dot(x, x);
+            sum += x * x;
         }
-        factor = inverseSqrt(lane_sum(sum) / f32(HEAD_DIM) + params.eps);
+        sum = lane_sum(sum);
+        factor = inverseSqrt((sum.x + sum.y + sum.z + sum.w) / f32(HEAD_DIM) + params.eps);
     }
     for (var i = lane; i < QUADS; i += 32u) {
         var x = projected_quad(h, kv_head, i);
@@ -123,6 +128,125 @@ fn new_quad(which: u32, i: u32) -> Quad {
     return pack_quad(new_heads[which * QUADS + i], largest);
 }
 
+// A head's quad of the queries; zeros where four heads are more than the group has.
+fn query(h: u32, i: u32) -> vec4<f32> {
+    return select(vec4<f32>(0.0), new_heads[min(h, GROUP - 1u) * QUADS + i], h < GROUP);
+}
+
+fn take_queries(thread: u32) {
+    for (var f = 0u; f < FOURS; f++) {
+        largest[f] = vec4<f32>(UNSEEN);
+        for (var j = 0u; j < LANE_QUADS; j++) {
+            let i = j * LANES + thread % LANES;
+            let heads = mat4x4<f32>(query(4u * f, i), query(4u * f + 1u, i), query(4u * f + 2u, i), query(4u * f + 3u, i));
+            q[f * LANE_QUADS + j] = transpose(heads);
+        }
+    }
+}
+
+// Scores of a position for all heads, the same in all lanes that share it.
+fn scores_of(keys: Quads, seen: bool) -> Scores {
+    var scores: Scores;
+    for (var f = 0u; f < FOURS; f++) {
+        var sum = vec4<f32>(0.0);
+        for (var j = 0u; j < LANE_QUADS; j++) {
+            sum += q[f * LANE_QUADS + j] * unpack_quad(keys[j]);
+        }
+        let score = lane_sum(sum);
+        let all = vec4<f32>(capped(score.x), capped(score.y), capped(score.z), capped(score.w));
+        scores[f] = select(vec4<f32>(UNSEEN), all, seen);
+    }
+    return scores;
+}
+
+// Makes room for larger scores.
+fn raise_largest(a: Scores, b: Scores, c: Scores, d: Scores) {
+    for (var f = 0u; f < FOURS; f++) {
+        let new_largest = max(largest[f], max(max(a[f], b[f]), max(c[f], d[f])));
+        shrink(f, new_largest);
+    }
+}
+
+fn shrink(f: u32, new_largest: vec4<f32>) {
+    let factor = exp(largest[f] - new_largest);
+    largest[f] = new_largest;
+    totals[f] *= factor;
+    for (var j = 0u; j < LANE_QUADS; j++) {
+        let s = sums[f * LANE_QUADS + j];
+        sums[f * LANE_QUADS + j] = mat4x4<f32>(s[0] * factor.x, s[1] * factor.y, s[2] * factor.z, s[3] * factor.w);
+    }
+}
+
+fn add_values(scores: Scores, values: Quads, seen: bool) {
+    for (var f = 0u; f < FOURS; f++) {
+        let weights = select(vec4<f32>(0.0), exp(scores[f] - largest[f]), seen);
+        totals[f] += weights;
+        for (var j = 0u; j < LANE_QUADS; j++) {
+            let v = unpack_quad(values[j]);
+            let s = sums[f * LANE_QUADS + j];
+            sums[f * LANE_QUADS + j] = mat4x4<f32>(
+                s[0] + weights.x * v,
+                s[1] + weights.y * v,
+                s[2] + weights.z * v,
+                s[3] + weights.w * v,
+            );
+        }
+    }
+}
+
+// The new position is not in memory yet, as far as this workgroup can see.
+fn with_new(quads: Quads, which: u32, thread: u32, is_new: bool) -> Quads {
+    var changed = quads;
+    if is_new {
+        for (var j = 0u; j < LANE_QUADS; j++) {
+            changed[j] = new_quad(which, j * LANES + thread % LANES);
+        }
+    }
+    return changed;
+}
+
+// The positions of a subgroup put together, then into workgroup memory.
+fn merge(thread: u32) {
+    for (var f = 0u; f < FOURS; f++) {
+        for (var half = LANES; half < 32u; half *= 2u) {
+            shrink(f, max(largest[f], subgroupShuffleXor(largest[f], half)));
+            totals[f] += subgroupShuffleXor(totals[f], half);
+            for (var j = 0u; j < LANE_QUADS; j++) {
+                let s = sums[f * LANE_QUADS + j];
+                sums[f * LANE_QUADS + j] = s + mat4x4<f32>(
+                    subgroupShuffleXor(s[0], half),
+                    subgroupShuffleXor(s[1], half),
+                    subgroupShuffleXor(s[2], half),
+                    subgroupShuffleXor(s[3], half),
+                );
+            }
+        }
+        keep(thread, f, 0u, largest[f].x, totals[f].x);
+        keep(thread, f, 1u, largest[f].y, totals[f].y);
+        keep(thread, f, 2u, largest[f].z, totals[f].z);
+        keep(thread, f, 3u, largest[f].w, totals[f].w);
+    }
+}
+
+// What the subgroup has of the h-th of four heads.
+fn keep(thread: u32, f: u32, h: u32, most: f32, total: f32) {
+    let lane = thread % 32u;
+    if 4u * f + h >= GROUP {
+        return;
+    }
+    let own = thread / 32u * GROUP + 4u * f + h;
+    for (var j = 0u; j < LANE_QUADS; j++) {
+        let s = sums[f * LANE_QUADS + j];
+        let head = select(select(s[0], s[1], h == 1u), select(s[2], s[3], h == 3u), h >= 2u);
+        if lane < LANES {
+            merged[own * QUADS + j * LANES + lane] = head;
+        }
+    }
+    if lane == 0u {
+        merged_totals[own] = vec2<f32>(most, total);
+    }
+}
+
 @compute @workgroup_size(WG)
 fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>) {
     if ROWS > 1u {
@@ -131,115 +255,69 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let kv_head = group.x;
     let piece = group.y;
     let range = piece_of(piece);
-    let lane = thread % 32u;
     let subgroup = thread / 32u;
     // What comes from memory is asked for before anything is waited for.
-    let last = max(range.end, 1u);
-    load_keys(thread, kv_head, range.begin, last);
-    load_values(thread, kv_head, range.begin, last);
+    let end = max(range.end, 1u);
+    let own = range.begin + thread / LANES;
+    var k0 = load_keys(thread, kv_head, own, end);
+    var k1 = load_keys(thread, kv_head, own + POSITIONS, end);
+    var k2 = load_keys(thread, kv_head, own + 2u * POSITIONS, end);
+    var k3 = load_keys(thread, kv_head, own + 3u * POSITIONS, end);
+    var v0 = load_values(thread, kv_head, own, end);
+    var v1 = load_values(thread, kv_head, own + POSITIONS, end);
+    var v2 = load_values(thread, kv_head, own + 2u * POSITIONS, end);
+    var v3 = load_values(thread, kv_head, own + 3u * POSITIONS, end);
     for (var h = subgroup; h < GROUP + 2u; h += SUBGROUPS) {
         if h <= GROUP {
-            turn_head(h, kv_head, lane);
+            turn_head(h, kv_head, thread % 32u);
         } else {
-            take_value(kv_head, lane);
+            take_value(kv_head, thread % 32u);
         }
     }
     workgroupBarrier();
-    let holds_new = ROWS == 1u && range.begin <= range.position && range.position < range.end;
-    if holds_new {
-        let head = range.position * params.num_key_value_heads + kv_head;
+    let fresh = select(range.end, range.position, ROWS == 1u);
+    if fresh >= range.begin && fresh < range.end {
+        let head = fresh * params.num_key_value_heads + kv_head;
         for (var i = thread; i < QUADS; i += WG) {
             store_key(head, i, new_quad(GROUP, i));
             store_value(head, i, new_quad(GROUP + 1u, i));
         }
     }
-
-    var q: array<vec4<f32>, GROUP * LANE_QUADS>;
-    var sums: array<vec4<f32>, GROUP * LANE_QUADS>;
-    var totals: array<f32, GROUP>;
-    var largest: array<f32, GROUP>;
-    for (var h = 0u; h < GROUP; h++) {
-        largest[h] = UNSEEN;
-        for (var j = 0u; j < LANE_QUADS; j++) {
-            q[h * LANE_QUADS + j] = new_heads[h * QUADS + j * LANES + thread % LANES];
+    take_queries(thread);
+    for (var chunk = range.begin; chunk < range.end; chunk += CHUNK) {
+        let at = chunk + thread / LANES;
+        let p1 = at + POSITIONS;
+        let p2 = at + 2u * POSITIONS;
+        let p3 = at + 3u * POSITIONS;
+        if fresh >= chunk && fresh < min(chunk + CHUNK, range.end) {
+            k0 = with_new(k0, GROUP, thread, at == fresh);
+            k1 = with_new(k1, GROUP, thread, p1 == fresh);
+            k2 = with_new(k2, GROUP, thread, p2 == fresh);
+            k3 = with_new(k3, GROUP, thread, p3 == fresh);
+            v0 = with_new(v0, GROUP + 1u, thread, at == fresh);
+            v1 = with_new(v1, GROUP + 1u, thread, p1 == fresh);
+            v2 = with_new(v2, GROUP + 1u, thread, p2 == fresh);
+            v3 = with_new(v3, GROUP + 1u, thread, p3 == fresh);
         }
+        let s0 = scores_of(k0, at < range.end);
+        let s1 = scores_of(k1, p1 < range.end);
+        let s2 = scores_of(k2, p2 < range.end);
+        let s3 = scores_of(k3, p3 < range.end);
+        k0 = load_keys(thread, kv_head, at + CHUNK, end);
+        k1 = load_keys(thread, kv_head, p1 + CHUNK, end);
+        k2 = load_keys(thread, kv_head, p2 + CHUNK, end);
+        k3 = load_keys(thread, kv_head, p3 + CHUNK, end);
+        raise_largest(s0, s1, s2, s3);
+        add_values(s0, v0, at < range.end);
+        add_values(s1, v1, p1 < range.end);
+        add_values(s2, v2, p2 < range.end);
+        add_values(s3, v3, p3 < range.end);
+        v0 = load_values(thread, kv_head, at + CHUNK, end);
+        v1 = load_values(thread, kv_head, p1 + CHUNK, end);
+        v2 = load_values(thread, kv_head, p2 + CHUNK, end);
+        v3 = load_values(thread, kv_head, p3 + CHUNK, end);
     }
-    for (var at = range.begin; at < range.end; at += CHUNK) {
-        // The new position is not in memory yet, as far as this workgroup can see.
-        if holds_new && range.position >= at && range.position < at + CHUNK {
-            for (var n = 0u; n < LOADS; n++) {
-                for (var j = 0u; j < LANE_QUADS; j++) {
-                    if place(thread, at, n) == range.position {
-                        keys_ahead[n * LANE_QUADS + j] = new_quad(GROUP, j * LANES + thread % LANES);
-                        values_ahead[n * LANE_QUADS + j] = new_quad(GROUP + 1u, j * LANES + thread % LANES);
-                    }
-                }
-            }
-        }
-        var scores: array<f32, LOADS * GROUP>;
-        for (var n = 0u; n < LOADS; n++) {
-            for (var j = 0u; j < LANE_QUADS; j++) {
-                let key = unpack_quad(keys_ahead[n * LANE_QUADS + j]);
-                for (var h = 0u; h < GROUP; h++) {
-                    scores[n * GROUP + h] += dot(q[h * LANE_QUADS + j], key);
-                }
-            }
-        }
-        load_keys(thread, kv_head, at + CHUNK, range.end);
-        for (var h = 0u; h < GROUP; h++) {
-            var new_largest = largest[h];
-            for (var n = 0u; n < LOADS; n++) {
-                let score = capped(lane_sum(scores[n * GROUP + h]));
-                scores[n * GROUP + h] = select(UNSEEN, score, place(thread, at, n) < range.end);
-                new_largest = max(new_largest, scores[n * GROUP + h]);
-            }
-            let shrink = exp(largest[h] - new_largest);
-            largest[h] = new_largest;
-            totals[h] *= shrink;
-            for (var j = 0u; j < LANE_QUADS; j++) {
-                sums[h * LANE_QUADS + j] *= shrink;
-            }
-            for (var n = 0u; n < LOADS; n++) {
-                let seen = place(thread, at, n) < range.end;
-                let weight = select(0.0, exp(scores[n * GROUP + h] - new_largest), seen);
-                scores[n * GROUP + h] = weight;
-                totals[h] += weight;
-            }
-        }
-        for (var n = 0u; n < LOADS; n++) {
-            for (var j = 0u; j < LANE_QUADS; j++) {
-                let value = unpack_quad(values_ahead[n * LANE_QUADS + j]);
-                for (var h = 0u; h < GROUP; h++) {
-                    sums[h * LANE_QUADS + j] += scores[n * GROUP + h] * value;
-                }
-            }
-        }
-        load_values(thread, kv_head, at + CHUNK, range.end);
-    }
-
-    // The positions of a subgroup, then the subgroups.
-    for (var h = 0u; h < GROUP; h++) {
-        for (var half = LANES; half < 32u; half *= 2u) {
-            let other = subgroupShuffleXor(largest[h], half);
-            let new_largest = max(largest[h], other);
-            let shrink = exp(largest[h] - new_largest);
-            largest[h] = new_largest;
-            totals[h] *= shrink;
-            totals[h] += subgroupShuffleXor(totals[h], half);
-            for (var j = 0u; j < LANE_QUADS; j++) {
-                let shrunk = sums[h * LANE_QUADS + j] * shrink;
-                sums[h * LANE_QUADS + j] = shrunk + subgroupShuffleXor(shrunk, half);
-            }
-        }
-        if lane < LANES {
-            for (var j = 0u; j < LANE_QUADS; j++) {
-                merged[(subgroup * GROUP + h) * QUADS + j * LANES + lane] = sums[h * LANE_QUADS + j];
-            }
-        }
-        if lane == 0u {
-            merged_totals[subgroup * GROUP + h] = vec2<f32>(largest[h], totals[h]);
-        }
-    }
+    merge(thread);
     workgroupBarrier();
     for (var item = thread; item < GROUP * QUADS; item += WG) {
         let h = item / QUADS;

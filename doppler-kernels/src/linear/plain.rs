@@ -50,11 +50,17 @@ impl Kernel for Linear {
             [NO_NORM, include_str!("params_3.wgsl")]
         };
         // Rows wait for nothing but each other: small workgroups fill a device evenly.
-        let shapes = [
+        let mut shapes = [
             shape("subgroup_128x2", 128, 2, 8),
             shape("subgroup_256x2", 256, 2, 8),
-            shape("subgroup_512x2", 512, 2, 32),
+            shape("subgroup_256x1", 256, 1, 8),
         ];
+        // As measured: more invocations where there are few rows, each with one where these are short.
+        match (self.out_features, self.in_features) {
+            (..=4096, ..1024) => shapes.swap(0, 2),
+            (..=1024, _) => shapes.swap(0, 1),
+            _ => {}
+        }
         let files = [norm[0], norm[1], include_str!("plain.wgsl")];
         variants(self.rows, self.in_features, self.weight, &shapes, &files)
     }
