@@ -48,12 +48,10 @@ impl Kernel for LinearResidual {
         // One workgroup makes a whole block of `y`: there are few, so each is large.
         let shape = |name, wg, together| shape(name, wg, together, FEATURES as u32);
         let mut shapes =
-            [shape("subgroup_1024x2", 1024, 2), shape("subgroup_1024x4", 1024, 4), shape("subgroup_512x2", 512, 2)];
-        // As measured: short rows leave lanes idle, long ones of few loads are worth sharing activations among more.
-        match self.in_features {
-            ..1024 => shapes.swap(0, 2),
-            4096.. if self.weight != DType::Q6_K => shapes.swap(0, 1),
-            _ => {}
+            [shape("subgroup_1024x2", 1024, 2), shape("subgroup_512x4", 512, 4), shape("subgroup_512x2", 512, 2)];
+        // As measured: short rows leave lanes of a large one idle.
+        if self.in_features < 1024 {
+            shapes.swap(0, 2);
         }
         let files = [A8, NO_NORM, include_str!("residual.wgsl")];
         variants(self.rows, self.in_features, self.weight, &shapes, &files)
