@@ -36,6 +36,7 @@ pub mod sample;
 mod shared;
 pub mod softcap;
 pub mod softmax;
+pub mod stream;
 mod tier;
 pub mod top_k;
 pub mod tuning;
@@ -64,6 +65,7 @@ pub use rope::Rope;
 pub use sample::{SampleBuckets, SampleGather, SampleSettle};
 pub use softcap::SoftCap;
 pub use softmax::Softmax;
+pub use stream::Stream;
 pub use tier::{Advice, Choice, Tier, check_names, select, select_with};
 pub use top_k::TopK;
 pub use tuning::{Tuned, Tuning};
@@ -99,5 +101,6 @@ pub static KERNELS: &[Entry] = &[
     sample::SETTLE_ENTRY,
     softcap::ENTRY,
     softmax::ENTRY,
+    stream::ENTRY,
     top_k::ENTRY,
 ];

@@ -3,6 +3,7 @@
 mod answer;
 
 pub mod paired;
+pub mod roofs;
 pub mod synthetic;
 
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 use doppler_core::kernels::cases::random_weights;
 use doppler_core::kernels::{
     Access, Add, ArgMax, Attention, AttentionDecode, AttentionReduce, AttentionSplit, Case, Embed, GatedActivation,
-    Kernel, KvWrite, MatMul, Operand, RmsNorm, Rope, Softmax, Tolerance, TopK,
+    Kernel, KvWrite, MatMul, Operand, RmsNorm, Rope, Softmax, Stream, Tolerance, TopK,
 };
 use doppler_core::rdrr::{Activation, DType};
 
@@ -124,6 +124,7 @@ fn product(label: String, weight: DType, [rows, out_features, in_features]: [usi
 /// Everything at a scale, the roofs first.
 pub fn benches(scale: &Scale) -> Vec<Bench> {
     let mut benches = vec![
+        Bench::stream("roof_stream".to_owned(), Stream { len: scale.stream, pieces: (scale.stream >> 14).max(1) }),
         Bench::stream("roof_stream".to_owned(), Add::sum(scale.stream)),
         Bench::stream("roof_stream".to_owned(), ArgMax { rows: scale.stream >> 12, cols: 3 << 12 }),
     ];

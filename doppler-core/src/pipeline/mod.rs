@@ -174,10 +174,11 @@ impl DecoderPipeline {
         &self.device
     }
 
-    /// Why decode steps compute with f32 activations; `None` when with int8 ones.
+    /// Why decode steps compute with f32 activations; `None` when with int8 ones, on the CPU as far as weights are packed.
     #[must_use]
     pub fn why_not_int8(&self) -> Option<&str> {
-        self.decoder.why_not_int8()
+        let rounds = self.device.host().is_some() && !self.device.exact();
+        self.decoder.why_not_int8().filter(|_| !rounds)
     }
 
     /// How often each kernel runs in a decode step and how long all its runs take, at the present depth; `None` where the

@@ -10,7 +10,7 @@ use clap::Parser;
 use doppler_core::prelude::*;
 use doppler_core::{Error, KernelTimes};
 use examples::paired::Difference;
-use examples::{ModelArgs, SamplingArgs, end, named_variant, synthetic};
+use examples::{ModelArgs, SamplingArgs, end, named_variant, roofs, synthetic};
 use serde_json::{Value, json};
 
 /// Times a model on a prompt of fixed tokens.
@@ -93,7 +93,14 @@ async fn run(mut args: Args) -> Result<()> {
     let per_step = |count: u64| count as f64 / steps;
     let mut times: Vec<f64> = runs.iter().flat_map(|run| &run.tokens).map(Duration::as_secs_f64).collect();
     times.sort_by(f64::total_cmp);
-    let percentile = |p: f64| times[((times.len() - 1) as f64 * p) as usize] * 1e6;
+    let percentile = |p: f64| Some(times.get((times.len().checked_sub(1)? as f64 * p) as usize)? * 1e6);
+    let prefill_tok_s = median(runs.iter().map(|run| args.prompt as f64 / run.prefill.as_secs_f64()));
+    let decode_tok_s =
+        median(runs.iter().map(|run| args.tokens as f64 / run.tokens.iter().sum::<Duration>().as_secs_f64()));
+    let first_token = load + first.prefill + first.tokens.first().copied().unwrap_or_default();
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let roofs = roofs::measure(pipeline.device(), args.model.exact)?;
+    let bytes = roofs::bytes_of_a_token(&pipeline, args.prompt + args.tokens / 2);
     let report = json!({
         "model": args.model.model,
         "device": pipeline.device().report().adapter,
@@ -101,12 +108,19 @@ async fn run(mut args: Args) -> Result<()> {
         "logits_are_read": pipeline.why_logits_are_read(&args.sampling.sampler()).map_or("no", |why| why),
         "prompt_tokens": args.prompt,
         "generated": args.tokens,
-        "load_ms": load.as_secs_f64() * 1e3,
-        "first_run_prefill_ms": first.prefill.as_secs_f64() * 1e3,
-        "prefill_tok_s": median(runs.iter().map(|run| args.prompt as f64 / run.prefill.as_secs_f64())),
-        "decode_tok_s": median(runs.iter().map(|run| args.tokens as f64 / run.tokens.iter().sum::<Duration>().as_secs_f64())),
+        "load_ms": ms(load),
+        "first_run_prefill_ms": ms(first.prefill),
+        "first_token_ms": ms(first_token),
+        "prefill_tok_s": prefill_tok_s,
+        "decode_tok_s": decode_tok_s,
         "token_us": { "p50": percentile(0.5), "p95": percentile(0.95), "p99": percentile(0.99) },
         "weights_bytes": pipeline.plan().weights,
+        "bytes_per_token": bytes,
+        "bandwidth_gb_s": roofs.bandwidth / 1e9,
+        "of_bandwidth": decode_tok_s * bytes / roofs.bandwidth,
+        "arithmetic_tflop_s": roofs.arithmetic / 1e12,
+        "arithmetic_by": roofs.product,
+        "of_arithmetic": prefill_tok_s * roofs::flops_of_a_row(&pipeline) / roofs.arithmetic,
         "peak_gpu_bytes": pipeline.device().peak_gpu_bytes(),
         "submissions_per_token": per_step(after.submissions - before.submissions),
         "dispatches_per_token": per_step(after.dispatches - before.dispatches),
