@@ -3,6 +3,7 @@
 mod builder;
 mod chunk;
 mod next;
+mod recordings;
 mod tune;
 mod warm_up;
 
@@ -11,17 +12,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use builder::PipelineBuilder;
-use doppler_kernels::linear;
 use doppler_rdrr::{DType, Model, ModelConfig};
 use doppler_sampling::Sampler;
 use next::Choice;
+use recordings::{DecodeStep, Rows};
 
 use crate::chat_template::{ChatOptions, ChatTemplate, Message};
-use crate::decoder::{Decoder, Forward, Inputs, NextToken, Places};
+use crate::decoder::Decoder;
 use crate::device::Pending;
 use crate::kv_cache::KvCache;
 use crate::text::Tokenizer;
-use crate::{Device, Error, KernelTimes, MemoryPlan, Recording, Tensor};
+use crate::{Device, Error, KernelTimes, MemoryPlan, Tensor};
 
 /// Decode steps submitted before their tokens are known: the GPU never waits for the CPU to look.
 const AHEAD: usize = 3;
@@ -90,14 +91,6 @@ impl Logits {
     }
 }
 
-/// A recording of several rows, of which the last have logits.
-#[derive(Debug)]
-struct Rows {
-    rows: usize,
-    logit_rows: usize,
-    forward: Forward,
-}
-
 /// A model on a device.
 #[derive(Debug)]
 pub struct DecoderPipeline {
@@ -130,23 +123,6 @@ pub struct DecoderPipeline {
     position_there: Option<usize>,
     /// u32 `[12]`: the sampler's settings.
     settings: Tensor,
-}
-
-/// One row through the model, and the choice of the token after it.
-#[derive(Debug)]
-struct DecodeStep {
-    forward: Forward,
-    next: NextToken,
-}
-
-impl DecodeStep {
-    /// The recording of a way to choose.
-    fn choice(&self, choice: Choice) -> Result<&Recording, Error> {
-        match choice {
-            Choice::Greedy => Ok(&self.next.greedy),
-            Choice::Drawn(_) => self.next.drawn.as_ref().ok_or(Error::NoLogits),
-        }
-    }
 }
 
 impl DecoderPipeline {
@@ -289,11 +265,6 @@ impl DecoderPipeline {
         Ok(())
     }
 
-    fn record(&self, ids: Tensor, rows: usize, logit_rows: usize) -> Result<Forward, Error> {
-        let (cache, start) = (&self.cache, &self.start);
-        self.decoder.record(&self.device, Inputs { cache, ids, start, rows, logit_rows })
-    }
-
     /// Submits one chunk; its logits when any are wanted.
     fn submit_chunk(&mut self, chunk: &[u32], logit_rows: usize) -> Result<Option<Pending>, Error> {
         let end = self.computed + chunk.len();
@@ -309,37 +280,6 @@ impl DecoderPipeline {
         let pending = device.submit_paced(&forward.recording, read, end)?;
         self.computed = end;
         Ok(pending)
-    }
-
-    fn decode_step(&mut self) -> Result<&DecodeStep, Error> {
-        let step = match self.decode.take() {
-            Some(step) => step,
-            None => {
-                let forward = self.record(self.next.clone(), 1, 1)?;
-                let logits = forward.logits.as_ref().ok_or(Error::NoLogits)?;
-                let places = Places { start: &self.start, next: &self.next, settings: &self.settings };
-                let next = NextToken::record(&self.device, logits, &places)?;
-                DecodeStep { forward, next }
-            }
-        };
-        Ok(self.decode.insert(step))
-    }
-
-    /// The pass of several rows, recorded anew when their number was another one before.
-    fn several_rows(&mut self, rows: usize, logit_rows: usize) -> Result<&Forward, Error> {
-        let few = rows <= linear::MOST_ROWS;
-        let before = if few { self.few.take() } else { self.many.take() };
-        let forward = match before {
-            Some(known) if (known.rows, known.logit_rows) == (rows, logit_rows) => known.forward,
-            before => {
-                // Its memory is free for the new one.
-                drop(before);
-                let ids = self.device.alloc("ids", &[rows], DType::U32)?;
-                self.record(ids, rows, logit_rows)?
-            }
-        };
-        let kept = if few { &mut self.few } else { &mut self.many };
-        Ok(&kept.insert(Rows { rows, logit_rows, forward }).forward)
     }
 
     /// Appends the keys and values of what is missing of the tokens and of `new` ones; the logits of the last `rows`.

@@ -110,7 +110,10 @@ impl AttentionDecode {
         let held = group * quads / lanes;
         let fits =
             quads.is_power_of_two() && quads >= 8 && held <= 16 && (!self.rope || self.rotary_dim.is_multiple_of(8));
-        let mut variant = self.variants_with(&[operands, include_str!("subgroup.wgsl")]).pop().filter(|_| fits)?;
+        let mut variant = self
+            .variants_with(&[operands, include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl")])
+            .pop()
+            .filter(|_| fits)?;
         let subgroups = WG / 32;
         let bytes = 4 * head_dim * (group + 2 + subgroups * group) + 8 * subgroups * group;
         variant.name = "subgroup_32";

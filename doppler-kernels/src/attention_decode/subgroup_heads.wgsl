@@ -1,0 +1,76 @@
+// The heads of a new position: each by a subgroup, into `new_heads`.
+
+fn projected_quad(h: u32, kv_head: u32, i: u32) -> vec4<f32> {
+    let d = 4u * i;
+    return vec4<f32>(
+        projected(h, kv_head, d),
+        projected(h, kv_head, d + 1u),
+        projected(h, kv_head, d + 2u),
+        projected(h, kv_head, d + 3u),
+    );
+}
+
+// What the quad is multiplied with by the norm of its head, but for the head's factor.
+fn norm_weight(h: u32, i: u32) -> vec4<f32> {
+    let at = bias_len() + select(0u, HEAD_DIM, h == GROUP) + 4u * i;
+    return vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
+}
+
+// A query or the new key after norm and rotation, into workgroup memory.
+fn turn_head(h: u32, kv_head: u32, lane: u32) {
+    const HALF: u32 = ROTARY_DIM / 2u;
+    var factor = 1.0;
+    if QK_NORM != 0u {
+        var sum = vec4<f32>(0.0);
+        for (var j = 0u; j < LANE_QUADS; j++) {
+            let x = projected_quad(h, kv_head, j * LANES + lane % LANES);
+            sum += x * x;
+        }
+        sum = lane_sum(sum);
+        factor = inverseSqrt((sum.x + sum.y + sum.z + sum.w) / f32(HEAD_DIM) + params.eps);
+    }
+    for (var i = lane; i < QUADS; i += 32u) {
+        var x = projected_quad(h, kv_head, i);
+        if QK_NORM != 0u {
+            x *= factor * norm_weight(h, i);
+        }
+        if 4u * i < ROTARY_DIM {
+            let first = 4u * i < HALF;
+            let partner = select(i - HALF / 4u, i + HALF / 4u, first);
+            var other = projected_quad(h, kv_head, partner);
+            if QK_NORM != 0u {
+                other *= factor * norm_weight(h, partner);
+            }
+            let at = (start[0] + row) * HALF + 4u * min(i, partner);
+            let a = table[at];
+            let b = table[at + 1u];
+            let c = table[at + 2u];
+            let d = table[at + 3u];
+            let cosines = vec4<f32>(a.x, b.x, c.x, d.x);
+            let sines = vec4<f32>(a.y, b.y, c.y, d.y);
+            x = x * cosines + select(other, -other, first) * sines;
+        }
+        new_heads[h * QUADS + i] = x;
+    }
+}
+
+fn take_value(kv_head: u32, lane: u32) {
+    for (var i = lane; i < QUADS; i += 32u) {
+        let d = kv_head * HEAD_DIM + 4u * i;
+        var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
+        if BIAS != 0u {
+            let at = (params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + d;
+            x += vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
+        }
+        new_heads[(GROUP + 1u) * QUADS + i] = x;
+    }
+}
+
+// A quad of the new key or the new value as the cache gives it back.
+fn new_quad(which: u32, i: u32) -> Quad {
+    var largest = 0.0;
+    for (var j = 0u; j < BLOCK; j++) {
+        largest = max(largest, magnitude(new_heads[which * QUADS + i / BLOCK * BLOCK + j]));
+    }
+    return pack_quad(new_heads[which * QUADS + i], largest);
+}
