@@ -163,10 +163,7 @@ impl Attend<'_, '_> {
         let mut sums = [[isa.splat(0.0); N]; R];
         for (i, position) in seen.enumerate() {
             let values = &self.v[row(position)];
-            let mut loaded = [isa.splat(0.0); N];
-            for (n, loaded) in loaded.iter_mut().enumerate() {
-                *loaded = F::eight(isa, values, self.a.head_dim, d / 8 + n);
-            }
+            let loaded = F::eights::<I, N>(isa, values, self.a.head_dim, d / 8);
             for r in 0..R {
                 let weight = isa.splat(rows[r][i]);
                 for n in 0..N {
@@ -221,7 +218,7 @@ fn dots<I: Isa, F: Cached, const R: usize>(isa: I, q: [&[f32]; R], key: &[u8]) -
     let whole = dim / 8;
     let mut sums = [isa.splat(0.0); R];
     for i in 0..whole {
-        let key = F::eight(isa, key, dim, i);
+        let [key] = F::eights::<I, 1>(isa, key, dim, i);
         for r in 0..R {
             sums[r] = isa.mul_add(isa.floats(q[r].as_chunks::<8>().0[i]), key, sums[r]);
         }
@@ -238,8 +235,8 @@ fn dots<I: Isa, F: Cached, const R: usize>(isa: I, q: [&[f32]; R], key: &[u8]) -
 
 /// How a head of `dim` elements lies in the cache; `head` begins with it.
 trait Cached {
-    /// Elements 8i … 8i + 7.
-    fn eight<I: Isa>(isa: I, head: &[u8], dim: usize, i: usize) -> I::Floats;
+    /// N eights of elements from the eight `first` on.
+    fn eights<I: Isa, const N: usize>(isa: I, head: &[u8], dim: usize, first: usize) -> [I::Floats; N];
 
     /// Element `d`.
     fn number(head: &[u8], dim: usize, d: usize) -> f32;
@@ -251,8 +248,13 @@ struct C8;
 
 impl Cached for F32 {
     #[inline(always)]
-    fn eight<I: Isa>(isa: I, head: &[u8], _: usize, i: usize) -> I::Floats {
-        isa.floats(bytemuck::cast(head.as_chunks::<32>().0[i]))
+    fn eights<I: Isa, const N: usize>(isa: I, head: &[u8], _: usize, first: usize) -> [I::Floats; N] {
+        let eights = &head.as_chunks::<32>().0[first..][..N];
+        let mut floats = [isa.splat(0.0); N];
+        for n in 0..N {
+            floats[n] = isa.floats(bytemuck::cast(eights[n]));
+        }
+        floats
     }
 
     #[inline(always)]
@@ -263,8 +265,13 @@ impl Cached for F32 {
 
 impl Cached for F16 {
     #[inline(always)]
-    fn eight<I: Isa>(isa: I, head: &[u8], _: usize, i: usize) -> I::Floats {
-        isa.widened::<true>(bytemuck::cast(head.as_chunks::<16>().0[i]))
+    fn eights<I: Isa, const N: usize>(isa: I, head: &[u8], _: usize, first: usize) -> [I::Floats; N] {
+        let eights = &head.as_chunks::<16>().0[first..][..N];
+        let mut floats = [isa.splat(0.0); N];
+        for n in 0..N {
+            floats[n] = isa.widened::<true>(bytemuck::cast(eights[n]));
+        }
+        floats
     }
 
     #[inline(always)]
@@ -282,13 +289,17 @@ impl C8 {
 
 impl Cached for C8 {
     #[inline(always)]
-    fn eight<I: Isa>(isa: I, head: &[u8], dim: usize, i: usize) -> I::Floats {
-        let quants = head.as_chunks::<8>().0[i];
-        let mut numbers = [0.0; 8];
-        for (number, quant) in numbers.iter_mut().zip(quants) {
-            *number = f32::from(quant as i8);
+    fn eights<I: Isa, const N: usize>(isa: I, head: &[u8], dim: usize, first: usize) -> [I::Floats; N] {
+        let eights = &head.as_chunks::<8>().0[first..][..N];
+        let mut floats = [isa.splat(0.0); N];
+        for n in 0..N {
+            let mut numbers = [0.0; 8];
+            for (number, quant) in numbers.iter_mut().zip(eights[n]) {
+                *number = f32::from(quant as i8);
+            }
+            floats[n] = isa.mul(isa.floats(numbers), isa.splat(C8::scale(head, dim, (first + n) / 4)));
         }
-        isa.mul(isa.floats(numbers), isa.splat(C8::scale(head, dim, i / 4)))
+        floats
     }
 
     #[inline(always)]
