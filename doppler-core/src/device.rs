@@ -231,7 +231,7 @@ impl Device {
         self.gpu().map(Gpu::counters).unwrap_or_default()
     }
 
-    /// Runs recordings once, step by step: how often each kernel (and packed type) runs and how long all of them take.
+    /// Runs recordings once, step by step: how often each kernel runs and how long all of them take.
     /// `None` where the device has no timestamps.
     ///
     /// # Errors

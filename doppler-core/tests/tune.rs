@@ -41,6 +41,10 @@ fn what_was_measured_is_used_kept_carried_and_can_be_switched_off() {
         assert!(!report.measured.is_empty());
         assert!(report.measured.iter().all(|m| m.us.contains_key(&m.variant) && m.quarantined.is_empty()));
         assert!(first.tokens().is_empty());
+        // A prompt as long as the one that was recorded at the load chooses anew, too.
+        block_on(first.forward(&vec![1; first.max_seq_len()], 1)).unwrap();
+        assert!(!first.device().kernel_variants().is_empty());
+        first.rewind(0).unwrap();
         let after = block_on(first.forward(&[5, 6, 7, 8], 2)).unwrap().values;
         assert!(before.iter().zip(&after).all(|(a, b)| (a - b).abs() < 1e-3));
         block_on(first.greedy()).unwrap();

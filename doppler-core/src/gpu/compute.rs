@@ -132,8 +132,8 @@ impl Gpu {
         // position below the cache's capacity, and steps are at least 1. Their divisors are sizes, which are not 0, and
         // their indices stay inside operands whose sizes were checked when the kernel was recorded. Of the numbers that come
         // from data, a token id is compared with the vocabulary by the kernel that takes it, and a position lies in the cache
-        // and the rotary table because the pipeline reserves both before it writes it or submits a step that moves it on. Property tests run every
-        // variant over ugly shapes between guard words.
+        // and the rotary table because the pipeline reserves both before it writes it or submits a step that moves it on.
+        // Property tests run every variant over ugly shapes between guard words.
         unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }
 

@@ -8,7 +8,7 @@ use super::compute::GpuStep;
 use super::{Gpu, Readback};
 use crate::Error;
 
-/// How often each kernel (and packed type) ran, and how long all its runs took.
+/// How often each kernel (with the shape and format of its weights, or its packed type) ran, and how long all its runs took.
 pub type KernelTimes = BTreeMap<String, (usize, Duration)>;
 
 /// What a query set holds.

@@ -183,10 +183,10 @@ impl DecoderPipeline {
         self.rewind(0)?;
         self.reserve(chunk.len())?;
         self.go_to(0)?;
-        let ids = self.device.alloc("ids", &[chunk.len()], DType::U32)?;
-        self.device.write(&ids, bytemuck::cast_slice(chunk))?;
-        let forward = self.record(ids, chunk.len(), 1)?;
-        self.device.profile(&[&forward.recording])
+        let device = self.device.clone();
+        let forward = self.several_rows(chunk.len(), 1)?;
+        device.write(&forward.ids, bytemuck::cast_slice(chunk))?;
+        device.profile(&[&forward.recording])
     }
 
     /// What it takes in memory.
@@ -257,8 +257,7 @@ impl DecoderPipeline {
         }
         if positions > self.cache.capacity {
             // Recorded for the old capacity.
-            self.decode = None;
-            (self.few, self.many) = (None, None);
+            self.forget_recordings();
             let used = self.computed;
             self.cache = self.cache.grown(&self.device, &self.decoder.config, positions, used, self.max_seq_len)?;
         }

@@ -121,7 +121,5 @@ fn argmax(values: &[f32]) -> u32 {
     if values.iter().any(|value| value.is_nan()) {
         return NONE;
     }
-    let best =
-        values.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, &v)| if v > best.1 { (i, v) } else { best });
-    best.0 as u32
+    doppler_sampling::argmax(values).unwrap_or(0)
 }

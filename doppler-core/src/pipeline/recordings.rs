@@ -34,6 +34,14 @@ pub(super) struct Rows {
 }
 
 impl DecoderPipeline {
+    /// What runs next is recorded anew, by what the device knows of its kernels then: after [`Device::import_tuning`], say.
+    ///
+    /// [`Device::import_tuning`]: crate::Device::import_tuning
+    pub fn forget_recordings(&mut self) {
+        self.decode = None;
+        (self.few, self.many) = (None, None);
+    }
+
     pub(super) fn record(&self, ids: Tensor, rows: usize, logit_rows: usize) -> Result<Forward, Error> {
         let (cache, start) = (&self.cache, &self.start);
         self.decoder.record(&self.device, Inputs { cache, ids, start, rows, logit_rows })

@@ -42,8 +42,7 @@ impl DecoderPipeline {
             tuner.recording(&forward.recording, if rows == longest { 1.0 } else { 0.5 })?;
         }
         let report = tuner.finish()?;
-        self.decode = None;
-        self.few = None;
+        self.forget_recordings();
         Ok(report)
     }
 }

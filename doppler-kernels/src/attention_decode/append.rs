@@ -23,9 +23,9 @@ impl Kernel for AttentionAppend {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        let operands =
+        let bindings =
             if self.0.values_apart { include_str!("append_apart.wgsl") } else { include_str!("append_together.wgsl") };
-        self.0.variants_with(&[operands, HEADS, include_str!("append.wgsl")])
+        self.0.variants_with(bindings, &[HEADS, include_str!("append.wgsl")])
     }
 
     fn operands(&self) -> Vec<Operand> {

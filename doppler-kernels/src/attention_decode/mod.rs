@@ -74,8 +74,8 @@ impl AttentionDecode {
         attention.head_dim.is_multiple_of(4) && tile(attention).is_some()
     }
 
-    /// The variant of these files: bindings and an entry point.
-    fn variants_with(&self, files: &[&'static str]) -> Vec<Variant> {
+    /// The variant of these bindings behind those that all take, and of files with an entry point.
+    fn variants_with(&self, bindings: &'static str, files: &[&'static str]) -> Vec<Variant> {
         let a = &self.attention;
         let Some(tile) = tile(a) else { return Vec::new() };
         let group = self.group();
@@ -98,12 +98,14 @@ impl AttentionDecode {
             DType::C8 => include_str!("quads_c8.wgsl"),
             _ => include_str!("quads_f32.wgsl"),
         };
-        let files = [&[quads, include_str!("common.wgsl")], files].concat();
+        let values = if self.values_apart { include_str!("apart.wgsl") } else { include_str!("together.wgsl") };
+        let shared = [quads, include_str!("common.wgsl"), include_str!("inputs.wgsl"), bindings, values];
+        let files = [&shared, files].concat();
         vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }]
     }
 
     /// The variant that keeps everything in registers, for heads that fill lanes evenly and groups that leave registers.
-    fn subgroup_32(&self, operands: &'static str) -> Option<Variant> {
+    fn subgroup_32(&self, bindings: &'static str) -> Option<Variant> {
         let Attention { head_dim, .. } = self.attention;
         let (quads, group) = (head_dim / 4, self.group());
         let lanes = quads.min(32);
@@ -111,7 +113,7 @@ impl AttentionDecode {
         let fits =
             quads.is_power_of_two() && quads >= 8 && held <= 16 && (!self.rope || self.rotary_dim.is_multiple_of(8));
         let mut variant = self
-            .variants_with(&[operands, include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl")])
+            .variants_with(bindings, &[include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl")])
             .pop()
             .filter(|_| fits)?;
         let subgroups = WG / 32;
@@ -164,9 +166,10 @@ impl Kernel for AttentionDecode {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        let operands = if self.values_apart { include_str!("apart.wgsl") } else { include_str!("together.wgsl") };
-        let mut variants = Vec::from_iter(self.subgroup_32(operands));
-        variants.extend(self.variants_with(&[operands, HEADS, include_str!("main.wgsl")]));
+        let bindings =
+            if self.values_apart { include_str!("attend_apart.wgsl") } else { include_str!("attend_together.wgsl") };
+        let mut variants = Vec::from_iter(self.subgroup_32(bindings));
+        variants.extend(self.variants_with(bindings, &[HEADS, include_str!("main.wgsl")]));
         variants
     }
 
