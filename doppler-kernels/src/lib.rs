@@ -21,9 +21,11 @@ pub mod cases;
 pub mod embed;
 mod error;
 pub mod gated_act;
+pub mod gated_half;
 pub mod gemm_half;
 pub mod half_rows;
 mod isa;
+pub mod join_half;
 mod kernel;
 pub mod kv_write;
 pub mod linear;
@@ -45,15 +47,17 @@ mod variant;
 pub use add::Add;
 pub use argmax::{ArgMax, ArgMaxReduce, ArgMaxSplit};
 pub use attention::{Attention, AttentionReduce, AttentionSplit};
-pub use attention_decode::{AttentionAppend, AttentionDecode};
+pub use attention_decode::{AttentionAppend, AttentionDecode, AttentionHeads};
 pub use attention_half::AttentionHalf;
 pub use cases::{Case, Entry, Tolerance};
 pub use embed::Embed;
 pub use error::Error;
 pub use gated_act::GatedActivation;
+pub use gated_half::GatedHalf;
 pub use gemm_half::GemmHalf;
 pub use half_rows::HalfRows;
 pub use isa::Instructions;
+pub use join_half::JoinHalf;
 pub use kernel::{Access, Kernel, Operand};
 pub use kv_write::KvWrite;
 pub use linear::{Linear, LinearGated, LinearResidual};
@@ -82,11 +86,14 @@ pub static KERNELS: &[Entry] = &[
     attention::SPLIT_ENTRY,
     attention_decode::APPEND_ENTRY,
     attention_decode::ENTRY,
+    attention_decode::HEADS_ENTRY,
     attention_half::ENTRY,
     embed::ENTRY,
     gated_act::ENTRY,
+    gated_half::ENTRY,
     gemm_half::ENTRY,
     half_rows::ENTRY,
+    join_half::ENTRY,
     kv_write::ENTRY,
     linear::ENTRY,
     linear::GATED_ENTRY,

@@ -1,6 +1,6 @@
 //! The keys and values of several new positions: where one row's attention needs those of another, they must come first.
 
-use super::{AttentionDecode, HEADS, cases, reference};
+use super::{APART, AttentionDecode, HEADS, TOGETHER, cases, reference};
 use crate::kernel::host_by_reference;
 use crate::{Entry, Kernel, Operand, Variant};
 
@@ -23,9 +23,12 @@ impl Kernel for AttentionAppend {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        let bindings =
-            if self.0.values_apart { include_str!("append_apart.wgsl") } else { include_str!("append_together.wgsl") };
-        self.0.variants_with(bindings, &[HEADS, include_str!("append.wgsl")])
+        let bindings = if self.0.values_apart {
+            [include_str!("append_apart.wgsl"), APART]
+        } else {
+            [include_str!("append_together.wgsl"), TOGETHER]
+        };
+        self.0.variants_with(&bindings, &[HEADS, include_str!("append.wgsl")])
     }
 
     fn operands(&self) -> Vec<Operand> {

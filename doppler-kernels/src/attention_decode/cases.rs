@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{AttentionAppend, AttentionDecode};
+use super::{AttentionAppend, AttentionDecode, AttentionHeads};
 use crate::cases::{Case, Tolerance, random_f32};
 use crate::{Attention, Kernel};
 
@@ -33,8 +33,18 @@ fn kernel((heads, kv_heads, head_dim, position): Shape, kv: DType, splits: usize
     }
 }
 
-/// `rows` rows from `position` on; of the attention, or of what comes before that of several.
-fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, usize), append: bool, seed: u64) -> Case {
+/// Which of the kernels of new positions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Of {
+    Attention,
+    /// What comes before that of several rows.
+    Append,
+    /// What comes before a prompt's, from so many parts; values that are apart have one more.
+    Heads(usize),
+}
+
+/// `rows` rows from `position` on.
+fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, usize), of: Of, seed: u64) -> Case {
     let attention = Attention { rows, capacity: d.attention.capacity + rows, ..d.attention.clone() };
     let d = AttentionDecode { attention, positions: d.positions + rows, ..d };
     let a = &d.attention;
@@ -66,29 +76,38 @@ fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, us
     let start = [position as f32];
     let appended = AttentionAppend(d.clone());
     let mut caches = vec![k, v];
-    if rows > 1 && !append {
+    if rows > 1 && of == Of::Attention {
         // The attention of several rows finds them all in the cache.
         let mut inputs: Vec<&[f32]> = vec![&new, &vectors, &table, &start, &caches[0], &caches[1]];
         inputs.extend(apart.then_some(&values[..]));
         caches = appended.reference(&inputs);
     }
     let (kv, head_dim) = (a.kv, a.head_dim);
-    let kernel: Box<dyn Kernel> = if append { Box::new(appended) } else { Box::new(d) };
+    let (kernel, parts): (Box<dyn Kernel>, usize) = match of {
+        Of::Attention => (Box::new(d), 1),
+        Of::Append => (Box::new(appended), 1),
+        Of::Heads(parts) => (Box::new(AttentionHeads { of: d, parts, value_parts: parts + usize::from(apart) }), parts),
+    };
+    let with_parts = |x: &[f32], parts: usize| {
+        let more = random_f32((parts - 1) * x.len(), seed + 6);
+        x.iter().copied().chain(more.iter().map(|v| v * 8.0)).collect::<Vec<f32>>()
+    };
     let mut case = Case::new(label, kernel, tolerance)
-        .input_f32(&new)
+        .input_f32(&with_parts(&new, parts))
         .input_f32(&vectors)
         .input_f32(&table)
         .input_u32(&[position as u32]);
     for cache in caches {
         case = case.input_cache(kv, &cache, head_dim);
     }
-    if apart { case.input_f32(&values) } else { case }
+    let value_parts = if matches!(of, Of::Heads(_)) { parts + 1 } else { 1 };
+    if apart { case.input_f32(&with_parts(&values, value_parts)) } else { case }
 }
 
 /// Head sizes and groupings of real models, the first position, uneven and empty pieces, and everything that families add.
-fn all(rows: usize, append: bool) -> Vec<Case> {
+fn all(rows: usize, of: Of) -> Vec<Case> {
     let mut cases = Vec::new();
-    let case = |label, d, position, seed| case_of(label, d, (position, rows), append, seed);
+    let case = |label, d, position, seed| case_of(label, d, (position, rows), of, seed);
     for kv in [DType::F32, DType::F16, DType::C8] {
         let shapes = [
             ((9, 3, 64, 0), 1),
@@ -118,16 +137,21 @@ fn all(rows: usize, append: bool) -> Vec<Case> {
 
 /// All shapes with one row, and with several.
 pub fn edge_cases() -> Vec<Case> {
-    [1, 5].into_iter().flat_map(|rows| all(rows, false)).collect()
+    [1, 5].into_iter().flat_map(|rows| all(rows, Of::Attention)).collect()
 }
 
 /// All shapes with several rows.
 pub fn append_edge_cases() -> Vec<Case> {
-    [2, 8].into_iter().flat_map(|rows| all(rows, true)).collect()
+    [2, 8].into_iter().flat_map(|rows| all(rows, Of::Append)).collect()
+}
+
+/// All shapes of several rows and of one, in one part and in several.
+pub fn heads_edge_cases() -> Vec<Case> {
+    [(11, 1), (3, 2), (1, 3)].into_iter().flat_map(|(rows, parts)| all(rows, Of::Heads(parts))).collect()
 }
 
 #[cfg(feature = "testing")]
-fn random(append: bool) -> proptest::strategy::BoxedStrategy<Case> {
+fn random(of: Of) -> proptest::strategy::BoxedStrategy<Case> {
     use proptest::prelude::*;
     let unpacked =
         (1usize..24, proptest::sample::select(&[DType::F32, DType::F16])).prop_map(|(quads, kv)| (4 * quads, kv));
@@ -142,7 +166,7 @@ fn random(append: bool) -> proptest::strategy::BoxedStrategy<Case> {
             let attention = Attention { sliding_window, ..d.attention };
             let qk_norm = norm.then_some(1e-6);
             let d = AttentionDecode { attention, bias, qk_norm, values_apart: apart, rope, ..d };
-            case_of("random", d, (shape.3, rows), append, u64::from(seed))
+            case_of("random", d, (shape.3, rows), of, u64::from(seed))
         })
         .boxed()
 }
@@ -150,11 +174,18 @@ fn random(append: bool) -> proptest::strategy::BoxedStrategy<Case> {
 /// Random shapes and values.
 #[cfg(feature = "testing")]
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {
-    random(false)
+    random(Of::Attention)
 }
 
 /// Random shapes and values.
 #[cfg(feature = "testing")]
 pub fn append_strategy() -> proptest::strategy::BoxedStrategy<Case> {
-    random(true)
+    random(Of::Append)
+}
+
+/// Random shapes, parts and values.
+#[cfg(feature = "testing")]
+pub fn heads_strategy() -> proptest::strategy::BoxedStrategy<Case> {
+    use proptest::prelude::*;
+    (1usize..4).prop_flat_map(|parts| random(Of::Heads(parts))).boxed()
 }

@@ -10,6 +10,7 @@ struct Params {
     scale: f32,
     softcap: f32,      // 0: none
     eps: f32,
+    rows: u32,
 }
 
 const QUADS: u32 = HEAD_DIM / 4u;
@@ -31,7 +32,7 @@ fn bias_len() -> u32 {
 // An element of the queries of the group, or of the new key, as the projection gave it.
 fn projected(h: u32, kv_head: u32, d: u32) -> f32 {
     let at = source(h, kv_head) + d;
-    var x = qkv[row_begin() + at];
+    var x = projection(at);
     if BIAS != 0u {
         x += vectors[at];
     }

@@ -3,9 +3,11 @@
 
 mod append;
 mod cases;
+mod heads;
 mod reference;
 
 pub use append::{AttentionAppend, ENTRY as APPEND_ENTRY};
+pub use heads::{AttentionHeads, ENTRY as HEADS_ENTRY};
 
 use doppler_rdrr::DType;
 
@@ -57,6 +59,8 @@ pub const ENTRY: Entry = Entry {
 
 const WG: usize = 256;
 const HEADS: &str = include_str!("heads.wgsl");
+const TOGETHER: &str = include_str!("together.wgsl");
+const APART: &str = include_str!("apart.wgsl");
 
 impl AttentionDecode {
     /// Elements of `vectors`.
@@ -74,8 +78,9 @@ impl AttentionDecode {
         attention.head_dim.is_multiple_of(4) && tile(attention).is_some()
     }
 
-    /// The variant of these bindings behind those that all take, and of files with an entry point.
-    fn variants_with(&self, bindings: &'static str, files: &[&'static str]) -> Vec<Variant> {
+    /// The variant of these bindings behind those that all take, of a way to read what was projected, and of files with an
+    /// entry point.
+    fn variants_with(&self, bindings: &[&'static str], files: &[&'static str]) -> Vec<Variant> {
         let a = &self.attention;
         let Some(tile) = tile(a) else { return Vec::new() };
         let group = self.group();
@@ -91,21 +96,19 @@ impl AttentionDecode {
             ("ROTARY_DIM", if self.rope { self.rotary_dim as u32 } else { 0 }),
             ("BIAS", u32::from(self.bias)),
             ("QK_NORM", u32::from(self.qk_norm.is_some())),
-            ("ROWS", a.rows as u32),
         ];
         let quads = match a.kv {
             DType::F16 => include_str!("quads_f16.wgsl"),
             DType::C8 => include_str!("quads_c8.wgsl"),
             _ => include_str!("quads_f32.wgsl"),
         };
-        let values = if self.values_apart { include_str!("apart.wgsl") } else { include_str!("together.wgsl") };
-        let shared = [quads, include_str!("common.wgsl"), include_str!("inputs.wgsl"), bindings, values];
-        let files = [&shared, files].concat();
+        let shared = [quads, include_str!("common.wgsl"), include_str!("inputs.wgsl")];
+        let files = [&shared, bindings, files].concat();
         vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }]
     }
 
     /// The variant that keeps everything in registers, for heads that fill lanes evenly and groups that leave registers.
-    fn subgroup_32(&self, bindings: &'static str) -> Option<Variant> {
+    fn subgroup_32(&self, bindings: &[&'static str]) -> Option<Variant> {
         let Attention { head_dim, .. } = self.attention;
         let (quads, group) = (head_dim / 4, self.group());
         let lanes = quads.min(32);
@@ -166,10 +169,15 @@ impl Kernel for AttentionDecode {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        let bindings =
-            if self.values_apart { include_str!("attend_apart.wgsl") } else { include_str!("attend_together.wgsl") };
-        let mut variants = Vec::from_iter(self.subgroup_32(bindings));
-        variants.extend(self.variants_with(bindings, &[HEADS, include_str!("main.wgsl")]));
+        let bindings = if self.values_apart {
+            [include_str!("attend_apart.wgsl"), APART]
+        } else {
+            [include_str!("attend_together.wgsl"), TOGETHER]
+        };
+        let mut variants = Vec::from_iter(self.subgroup_32(&bindings));
+        variants.extend(self.variants_with(&bindings, &[HEADS, include_str!("main.wgsl")]));
+        let rows = ("ROWS", self.attention.rows as u32);
+        variants.iter_mut().for_each(|variant| variant.consts.push(rows));
         variants
     }
 
@@ -198,7 +206,8 @@ impl Kernel for AttentionDecode {
         let window = a.sliding_window.unwrap_or(0);
         let sizes = [a.num_attention_heads, a.num_key_value_heads, a.capacity, window, self.splits];
         let floats = [a.scale, a.softcap.unwrap_or(0.0), self.qk_norm.unwrap_or(0.0)].map(f32::to_bits);
-        sizes.iter().map(|n| *n as u32).chain(floats).flat_map(u32::to_le_bytes).collect()
+        let rows = [a.rows as u32];
+        sizes.iter().map(|n| *n as u32).chain(floats).chain(rows).flat_map(u32::to_le_bytes).collect()
     }
 
     fn workgroups(&self, _: &Variant) -> [u32; 3] {

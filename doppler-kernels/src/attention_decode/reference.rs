@@ -1,6 +1,7 @@
 //! The definition, from the definitions of the kernels that it stands for.
 
-use super::AttentionDecode;
+use super::{AttentionDecode, AttentionHeads};
+use crate::join_half::sum_of_parts;
 use crate::{AttentionSplit, Kernel, RmsNorm, Rope, kv_write};
 
 /// The queries, keys and values of all rows, ready to be attended with.
@@ -67,4 +68,14 @@ pub fn attention_decode(d: &AttentionDecode, inputs: &[&[f32]]) -> Vec<Vec<f32>>
     let split = AttentionSplit { attention: d.attention.clone(), splits: d.splits };
     let partials = split.reference(&[&prepared.q, &keys, &values, inputs[3]]).remove(0);
     vec![keys, values, partials]
+}
+
+pub fn heads(h: &AttentionHeads, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
+    let sums = [sum_of_parts(inputs[0], h.parts), inputs.get(6).map_or(Vec::new(), |v| sum_of_parts(v, h.value_parts))];
+    let mut inputs = inputs.to_vec();
+    inputs[0] = &sums[0];
+    inputs.get_mut(6).into_iter().for_each(|values| *values = &sums[1]);
+    let prepared = prepare(&h.of, &inputs);
+    let [keys, values] = written(&h.of, &inputs, &prepared);
+    vec![keys, values, prepared.q]
 }

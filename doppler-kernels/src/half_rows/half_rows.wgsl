@@ -24,9 +24,7 @@ fn main(inv: Inv) {
         largest = max(largest, max(pair.x, pair.y));
     }
     largest = reduce_max(inv, largest);
-    // The power of two below the largest, from its exponent.
-    let power = bitcast<f32>(bitcast<u32>(largest) & 0x7F800000u) / 1024.0;
-    let own = select(1.0, power, largest > 1e-30);
+    let own = half_scale(largest);
     for (var i = inv.lane; i < pairs; i += WG) {
         y[row * pairs + i] = pack2x16float(x[row * pairs + i] / own);
     }

@@ -44,8 +44,12 @@ impl Kernel for HalfRows {
 
     fn variants(&self) -> Vec<Variant> {
         let body = include_str!("half_rows.wgsl");
-        let variant =
-            |name, needs, reduce| Variant { name, needs, consts: vec![("WG", 256)], files: vec![reduce, body] };
+        let variant = |name, needs, reduce| Variant {
+            name,
+            needs,
+            consts: vec![("WG", 256)],
+            files: vec![reduce, shared::HALF_SCALE, body],
+        };
         vec![
             variant("subgroup", Tier::SUBGROUP, shared::REDUCE_SUBGROUP),
             variant("portable", Tier::PORTABLE, shared::REDUCE),

@@ -12,6 +12,9 @@ pub const A8: &str = include_str!("a8.wgsl");
 /// The same through subgroups of at least 32 lanes.
 pub const A8_SUBGROUP: &str = include_str!("a8_subgroup.wgsl");
 
+/// `half_scale`: the scale of a row in f16, by its largest magnitude.
+pub const HALF_SCALE: &str = include_str!("half_scale.wgsl");
+
 use doppler_rdrr::DType;
 
 /// `fn load_chunk(row, chunk)` for a weight format: 32 consecutive weights of a row into the private `w`.

@@ -1,0 +1,14 @@
+// Queries, keys and values of the new positions in one buffer, in partial sums.
+
+fn projection(i: u32) -> f32 {
+    let cols = (params.num_attention_heads + 2u * params.num_key_value_heads) * HEAD_DIM;
+    var sum = qkv[row * cols + i];
+    for (var part = 1u; part < PARTS; part++) {
+        sum += qkv[(part * params.rows + row) * cols + i];
+    }
+    return sum;
+}
+
+fn new_value(i: u32) -> f32 {
+    return projection((params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + i);
+}
