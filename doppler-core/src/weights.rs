@@ -128,37 +128,51 @@ pub(crate) struct Input<'a> {
     pub half: Option<&'a Half>,
 }
 
-/// Rows in f16 and their scales.
-pub(crate) struct Half {
-    rows: Tensor,
-    scale: Tensor,
-}
-
 /// Whether products of so many rows, and their attention, run in f16 on matrix units.
 pub(crate) fn on_matrix_units(device: &Device, rows: usize) -> bool {
     let units = device.gpu().is_some_and(|gpu| gpu.tier.cooperative_matrix);
     units && !device.exact() && rows > linear::MOST_ROWS
 }
 
+/// Rows in f16 and their scales.
+#[derive(Debug)]
+pub(crate) struct Half {
+    pub rows: Tensor,
+    pub scale: Tensor,
+}
+
 impl Half {
-    /// Room for `rows` rows of `cols`, where products of so many rows take them.
-    pub fn new(device: &Device, rows: usize, cols: usize) -> Result<Option<Half>, Error> {
-        if !on_matrix_units(device, rows) || !cols.is_multiple_of(32) {
-            return Ok(None);
-        }
+    /// Room for `rows` rows of `cols`.
+    pub fn new(device: &Device, rows: usize, cols: usize) -> Result<Half, Error> {
         let alloc = |label, shape: &[usize], dtype| device.alloc(label, shape, dtype);
-        let (rows, scale) = (alloc("half", &[rows, cols], DType::F16)?, alloc("half_scale", &[rows], DType::F32)?);
-        Ok(Some(Half { rows, scale }))
+        Ok(Half { rows: alloc("half", &[rows, cols], DType::F16)?, scale: alloc("half_scale", &[rows], DType::F32)? })
+    }
+
+    /// Records the rounding of `x` into it.
+    pub fn fill(&self, recorder: &mut Recorder, x: &Tensor) -> Result<(), Error> {
+        let [rows, cols] = self.shape();
+        recorder.record(HalfRows { rows, cols }, &[x, &self.rows, &self.scale])
+    }
+
+    /// Records its product with a whole matrix.
+    pub fn product(&self, recorder: &mut Recorder, weight: &Tensor, y: &Tensor) -> Result<(), Error> {
+        let [rows, in_features] = self.shape();
+        let out_features = weight.len() / in_features;
+        let weights = weight.dtype();
+        let kernel = MatMul { rows, out_features, in_features, weight: weights, y_stride: out_features, y_offset: 0 };
+        recorder.record(GemmHalf(kernel), &[&self.rows, weight, y, &self.scale])
+    }
+
+    fn shape(&self) -> [usize; 2] {
+        let [rows, cols] = *self.rows.shape() else { unreachable!("rows and columns") };
+        [rows, cols]
     }
 }
 
 impl<'a> Input<'a> {
     /// Records what `x` still needs to be an input.
     pub fn new(recorder: &mut Recorder, x: &'a Tensor, half: Option<&'a Half>) -> Result<Input<'a>, Error> {
-        if let Some(half) = half {
-            let [rows, cols] = *half.rows.shape() else { unreachable!("rows and columns") };
-            recorder.record(HalfRows { rows, cols }, &[x, &half.rows, &half.scale])?;
-        }
+        half.map_or(Ok(()), |half| half.fill(recorder, x))?;
         Ok(Input { plain: x, half })
     }
 }

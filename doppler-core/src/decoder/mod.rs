@@ -1,6 +1,8 @@
 //! The decoder: norm, qkv, rope, attention, o, residual, norm, mlp, residual. Knows numbers, no model families.
 
+mod fused;
 mod next;
+mod prompt;
 mod step;
 mod work;
 
@@ -15,8 +17,8 @@ use doppler_rdrr::{DType, Model, ModelConfig};
 use crate::kv_cache::KvCache;
 use crate::weights::{Half, Input, Matrix, load_vector, on_matrix_units};
 use crate::{Device, Error, Recorder, Recording, Tensor};
+use fused::{FusedLayer, Stacked};
 pub(crate) use next::{NextToken, Places};
-use step::FusedLayer;
 pub(crate) use step::splits;
 
 /// All weights of a model on a device.
@@ -30,6 +32,8 @@ pub(crate) struct Decoder {
     lm_head: Option<Matrix>,
     /// The layers and the output head as a decode step takes them, or what stands in the way.
     fused: Result<(Vec<FusedLayer>, Tensor), String>,
+    /// The layers as a prompt on matrix units takes them, or what stands in the way.
+    prompt: Result<Vec<FusedLayer>, String>,
 }
 
 #[derive(Debug)]
@@ -95,9 +99,11 @@ impl Decoder {
         } else if device.exact() {
             Some("exact products were asked for".to_owned())
         } else {
-            step::lacks(&c, kv)
+            None
         };
-        let mut fused = refused.map_or(Ok(Vec::new()), Err);
+        let unless = |refused: Option<String>| refused.map_or(Ok(Vec::new()), Err);
+        let mut fused = unless(refused.clone().or_else(|| step::lacks(&c, kv)));
+        let mut prompt = unless(refused.or_else(|| prompt::lacks(&c, kv)));
         let total: u64 = model.tensors().iter().map(|t| t.num_bytes()).sum();
         let mut done = 0;
         let mut report = |name: &str| -> Result<(), Error> {
@@ -156,12 +162,11 @@ impl Decoder {
                 down_proj: one(matrices(&[mlp("down", c.hidden_size)], c.intermediate_size)?.0),
                 post_mlp_norm: sandwich("post_feedforward_layernorm.weight")?,
             };
-            if let Ok(before) = &mut fused {
-                let vectors = step::vectors(device, model, &c, i)?;
-                match step::fuse(&layer, qkv, both, apart, vectors) {
-                    Ok(layer) => before.push(layer),
-                    Err(why) => fused = Err(why),
-                }
+            if fused.is_ok() || prompt.is_ok() {
+                let vectors = fused::vectors(device, model, &c, i)?;
+                let stacked = Stacked { qkv, values_apart: apart, gate_up: both, vectors };
+                fused::push(&mut fused, || stacked.fuse(&layer, step::takes));
+                fused::push(&mut prompt, || stacked.fuse(&layer, prompt::takes));
             }
             layers.push(layer);
         }
@@ -177,7 +182,7 @@ impl Decoder {
             let head = step::takes(head.ok_or("the output head is split over bindings")?)?;
             Ok((layers, head))
         });
-        Ok(Decoder { config: c, embed_tokens, layers, norm, lm_head, fused })
+        Ok(Decoder { config: c, embed_tokens, layers, norm, lm_head, fused, prompt })
     }
 
     /// Why decode steps do not run on int8 activations, if they do not.
@@ -191,6 +196,9 @@ impl Decoder {
             && let Ok((layers, lm_head)) = &self.fused
         {
             return self.record_step(device, layers, lm_head, inputs);
+        }
+        if let Some(layers) = self.prompt_layers(device, inputs.rows) {
+            return self.record_prompt(device, layers, inputs);
         }
         let c = &self.config;
         let Inputs { cache, ids, start, rows, logit_rows } = inputs;
@@ -453,6 +461,8 @@ struct Scratch {
 impl Scratch {
     fn new(device: &Device, c: &ModelConfig, rows: usize) -> Result<Scratch, Error> {
         let alloc = |label, cols| device.alloc(label, &[rows, cols], DType::F32);
+        let units = on_matrix_units(device, rows);
+        let half = |cols: usize| (units && cols.is_multiple_of(32)).then(|| Half::new(device, rows, cols)).transpose();
         Ok(Scratch {
             hidden: alloc("hidden", c.hidden_size)?,
             residual: alloc("residual", c.hidden_size)?,
@@ -465,18 +475,19 @@ impl Scratch {
             gate: alloc("gate", c.intermediate_size)?,
             up: alloc("up", c.intermediate_size)?,
             activated: alloc("activated", c.intermediate_size)?,
-            half_hidden: Half::new(device, rows, c.hidden_size)?,
-            half_attended: Half::new(device, rows, c.q_dim())?,
-            half_activated: Half::new(device, rows, c.intermediate_size)?,
+            half_hidden: half(c.hidden_size)?,
+            half_attended: half(c.q_dim())?,
+            half_activated: half(c.intermediate_size)?,
         })
     }
 }
 
-/// Bytes of activations for `rows` rows with `logit_rows` rows of logits.
+/// Bytes of activations for `rows` rows with `logit_rows` rows of logits: of the pass that takes the most.
 pub(crate) fn scratch_bytes(c: &ModelConfig, rows: usize, logit_rows: usize) -> u64 {
     let logits = c.vocab_size * if c.final_logit_softcapping.is_some() { 2 } else { 1 };
     // The half sizes are those of f16 copies, and a scale for each.
     let half = (c.hidden_size + c.q_dim() + c.intermediate_size) / 2 + 3;
-    let row = 4 * c.hidden_size + 3 * c.q_dim() + 4 * c.kv_dim() + 3 * c.intermediate_size + half;
+    let plain = 4 * c.hidden_size + 3 * c.q_dim() + 4 * c.kv_dim() + 3 * c.intermediate_size;
+    let row = plain.max(prompt::scratch_elements(c)) + half;
     4 * (rows as u64 * row as u64 + logit_rows as u64 * (logits + 2 * c.hidden_size) as u64)
 }

@@ -10,26 +10,12 @@ use doppler_kernels::{
     AttentionAppend, AttentionDecode, AttentionReduce, Linear, LinearGated, LinearResidual, NormResidual, Quantize,
     SoftCap, linear,
 };
-use doppler_rdrr::{DType, Model, ModelConfig};
+use doppler_rdrr::{DType, ModelConfig};
 
-use super::{Decoder, Forward, Inputs, Layer, attention_of};
+use super::fused::FusedLayer;
+use super::{Decoder, Forward, Inputs, attention_of};
 use crate::kv_cache::KvCache;
-use crate::weights::read_vector;
 use crate::{Device, Error, Recorder, Tensor};
-
-/// What a fused layer takes besides a [`Layer`]: matrices one behind the other.
-#[derive(Debug)]
-pub(super) struct FusedLayer {
-    /// Queries, keys and, unless they are `values`, values.
-    pub qkv: Tensor,
-    /// Values of another format.
-    pub values: Option<Tensor>,
-    pub o_proj: Tensor,
-    pub gate_up: Tensor,
-    pub down_proj: Tensor,
-    /// Biases and norms of heads, as [`AttentionDecode`] takes them.
-    pub vectors: Tensor,
-}
 
 /// What a layer lacks to be fused, in words.
 pub(super) fn lacks(c: &ModelConfig, kv: DType) -> Option<String> {
@@ -49,29 +35,6 @@ pub(super) fn takes(tensor: &Tensor) -> Result<Tensor, String> {
     } else {
         Err(format!("`{}` is {}, which is not multiplied with int8", tensor.label(), tensor.dtype()))
     }
-}
-
-/// The biases of q, k and v and the norms of query and key heads of layer `i`, as far as there are such.
-pub(super) fn vectors(device: &Device, model: &Model, c: &ModelConfig, i: usize) -> Result<Tensor, Error> {
-    let mut values = Vec::new();
-    let name = |part: &str| format!("model.layers.{i}.self_attn.{part}");
-    if c.attention_bias {
-        for (part, len) in [("q_proj.bias", c.q_dim()), ("k_proj.bias", c.kv_dim()), ("v_proj.bias", c.kv_dim())] {
-            values.extend(read_vector(model, &name(part), len)?);
-        }
-    }
-    if c.qk_norm {
-        let offset = if c.rms_norm_weight_offset { 1.0 } else { 0.0 };
-        for part in ["q_norm.weight", "k_norm.weight"] {
-            values.extend(read_vector(model, &name(part), c.head_dim)?.iter().map(|w| w + offset));
-        }
-    }
-    if values.is_empty() {
-        values.push(0.0);
-    }
-    let tensor = device.alloc("attention_vectors", &[values.len()], DType::F32)?;
-    device.write(&tensor, bytemuck::cast_slice(&values))?;
-    Ok(tensor)
 }
 
 /// Pieces of the context that one row is split into, each of them `heads` workgroups.
@@ -259,27 +222,6 @@ impl Decoder {
         let eps = normed.then_some(self.config.rms_norm_eps as f32);
         Linear { rows, out_features, in_features, weight: weight.dtype(), eps }
     }
-}
-
-/// The fused form of a layer whose matrices were loaded as `qkv`, `qk` and `gate_up`.
-pub(super) fn fuse(
-    layer: &Layer,
-    qkv: Option<Tensor>,
-    gate_up: Option<Tensor>,
-    values_apart: bool,
-    vectors: Tensor,
-) -> Result<FusedLayer, String> {
-    let whole = |matrix: &crate::weights::Matrix, name: &str| {
-        matrix.whole().ok_or_else(|| format!("`{name}` is split over bindings")).and_then(takes)
-    };
-    Ok(FusedLayer {
-        qkv: takes(&qkv.ok_or("queries and keys cannot be put together")?)?,
-        values: values_apart.then(|| whole(&layer.v_proj.matrix, "v_proj")).transpose()?,
-        o_proj: whole(&layer.o_proj, "o_proj")?,
-        gate_up: takes(&gate_up.ok_or("gate and up cannot be put together")?)?,
-        down_proj: whole(&layer.down_proj, "down_proj")?,
-        vectors,
-    })
 }
 
 #[cfg(test)]

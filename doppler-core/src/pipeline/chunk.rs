@@ -11,7 +11,7 @@ impl DecoderPipeline {
         let most = self.device.gpu().map_or(u64::MAX, |gpu| gpu.most_work);
         let largest = |rows: usize| {
             let of_head = (logit_rows + rows).saturating_sub(left).min(rows);
-            self.decoder.largest_dispatch(rows, self.computed + rows, of_head)
+            self.decoder.largest_dispatch(&self.device, rows, self.computed + rows, of_head)
         };
         let mut rows = self.prefill_chunk;
         while rows > LEAST_ROWS && largest(rows.min(left)) > most {

@@ -157,6 +157,13 @@ impl DecoderPipeline {
         self.decoder.why_not_int8().filter(|_| !rounds)
     }
 
+    /// Why prompts do not go from product to product in f16 on matrix units, in as few dispatches as they can; `None` where
+    /// they do.
+    #[must_use]
+    pub fn why_prompts_are_not_fused(&self) -> Option<&str> {
+        self.decoder.why_prompts_are_not_fused(&self.device)
+    }
+
     /// How often each kernel runs in a decode step and how long all its runs take, at the present depth; `None` where the
     /// device has no timestamps. The token is chosen as the last one was. What it computes is thrown away.
     ///
