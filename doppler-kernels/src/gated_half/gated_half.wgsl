@@ -33,10 +33,11 @@ fn main(inv: Inv) {
         }
     }
     let own = half_scale(reduce_max(inv, largest));
+    let to_half = 1.0 / own;
     for (var step = 0u; step < STEPS; step++) {
         let i = step * WG + inv.lane;
         if i < QUADS {
-            let v = held[step] / own;
+            let v = held[step] * to_half;
             y[row * QUADS + i] = vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));
         }
     }

@@ -36,10 +36,11 @@ fn main(inv: Inv) {
     }
     let norm = 1.0 / sqrt(reduce_sum(inv, squares) / f32(IN_FEATURES) + params.eps);
     let own = half_scale(norm * reduce_max(inv, largest));
+    let to_half = norm / own;
     for (var step = 0u; step < STEPS; step++) {
         let i = step * WG + inv.lane;
         if i < QUADS {
-            let v = held[step] * norm / own;
+            let v = held[step] * to_half;
             y[row * QUADS + i] = vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));
         }
     }
