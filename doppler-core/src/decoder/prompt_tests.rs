@@ -1,5 +1,6 @@
 //! Prompts in few dispatches against the same prompts in f32, for everything in which families differ. On devices without
 //! matrix units the portable variants of the same kernels run.
+#![allow(clippy::unwrap_used)] // clippy knows tests, not the functions that they call
 
 #[path = "../../tests/common/random_model.rs"]
 mod random_model;

@@ -39,8 +39,8 @@ enum Of {
     Attention,
     /// What comes before that of several rows.
     Append,
-    /// What comes before a prompt's, from so many parts; values that are apart have one more.
-    Heads(usize),
+    /// What comes before a prompt's, from so many parts, and of values that are apart so many.
+    Heads(usize, usize),
 }
 
 /// `rows` rows from `position` on.
@@ -83,10 +83,11 @@ fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, us
         caches = appended.reference(&inputs);
     }
     let (kv, head_dim) = (a.kv, a.head_dim);
-    let (kernel, parts): (Box<dyn Kernel>, usize) = match of {
-        Of::Attention => (Box::new(d), 1),
-        Of::Append => (Box::new(appended), 1),
-        Of::Heads(parts) => (Box::new(AttentionHeads { of: d, parts, value_parts: parts + usize::from(apart) }), parts),
+    let (parts, value_parts) = if let Of::Heads(parts, value_parts) = of { (parts, value_parts) } else { (1, 1) };
+    let kernel: Box<dyn Kernel> = match of {
+        Of::Attention => Box::new(d),
+        Of::Append => Box::new(appended),
+        Of::Heads(..) => Box::new(AttentionHeads { of: d, parts, value_parts }),
     };
     let with_parts = |x: &[f32], parts: usize| {
         let more = random_f32((parts - 1) * x.len(), seed + 6);
@@ -100,7 +101,6 @@ fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, us
     for cache in caches {
         case = case.input_cache(kv, &cache, head_dim);
     }
-    let value_parts = if matches!(of, Of::Heads(_)) { parts + 1 } else { 1 };
     if apart { case.input_f32(&with_parts(&values, value_parts)) } else { case }
 }
 
@@ -147,7 +147,8 @@ pub fn append_edge_cases() -> Vec<Case> {
 
 /// All shapes of several rows and of one, in one part and in several.
 pub fn heads_edge_cases() -> Vec<Case> {
-    [(11, 1), (3, 2), (1, 3)].into_iter().flat_map(|(rows, parts)| all(rows, Of::Heads(parts))).collect()
+    let sizes = [(11, 1, 1), (3, 2, 3), (1, 3, 1)];
+    sizes.into_iter().flat_map(|(rows, parts, value_parts)| all(rows, Of::Heads(parts, value_parts))).collect()
 }
 
 #[cfg(feature = "testing")]
@@ -187,5 +188,5 @@ pub fn append_strategy() -> proptest::strategy::BoxedStrategy<Case> {
 #[cfg(feature = "testing")]
 pub fn heads_strategy() -> proptest::strategy::BoxedStrategy<Case> {
     use proptest::prelude::*;
-    (1usize..4).prop_flat_map(|parts| random(Of::Heads(parts))).boxed()
+    (1usize..4, 1usize..4).prop_flat_map(|(parts, value_parts)| random(Of::Heads(parts, value_parts))).boxed()
 }
