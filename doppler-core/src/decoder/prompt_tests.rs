@@ -77,8 +77,9 @@ fn check(label: &str, config: ModelConfig, formats: impl Fn(&str) -> DType, kv: 
         let (fused, exact) = (logits(&open(false), &path, kv, true), logits(&open(true), &path, kv, false));
         assert_eq!(fused.len(), exact.len(), "{label}");
         let off = size(fused.iter().zip(&exact).map(|(f, e)| f - e)) / size(exact.iter().copied());
-        // Where rounding takes a key or value to the next int8, logits move more.
-        let most = if kv == DType::Q8_0 { 0.01 } else { 0.003 };
+        // The portable variants are off by 0.0008 at most; matrix units round weights and softmax, too. Where rounding takes a
+        // key or value to the next int8, logits move more.
+        let most = if kv == DType::Q8_0 { 0.02 } else { 0.006 };
         assert!(off > 0.0 && off < most, "{label}: f16 is off by {off:.5} of the logits' size");
     }
 }
