@@ -4,7 +4,7 @@ use doppler_kernels::{Attention, Kernel, MatMul, linear};
 use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::Error;
-use crate::decoder::{NextToken, scratch_bytes, splits};
+use crate::decoder::{NextToken, logits_bytes, most_scratch_bytes, scratch_bytes, splits};
 use crate::gpu::MOST_QUEUED_BYTES;
 use crate::kv_cache::KvCache;
 
@@ -38,12 +38,15 @@ impl MemoryPlan {
         let chunk = prefill_chunk.min(max_seq_len);
         let weights: u64 = model.tensors().iter().map(|tensor| tensor.read_bytes()).sum();
         let staging = weights.min(MOST_QUEUED_BYTES) + 4 * config.vocab_size as u64;
-        let (row, logits) = (scratch_bytes(config, 1, 0), scratch_bytes(config, 0, 1));
-        let mut scratch = row.saturating_mul(chunk as u64 + 1).saturating_add(2 * logits);
+        let (row, logits) = (scratch_bytes(config, 1, 0), logits_bytes(config, 1));
+        // A row of a decode step, and one of a prompt's last layer.
+        let mut scratch = most_scratch_bytes(config, chunk).saturating_add(2 * row).saturating_add(2 * logits);
         match threads {
             // Attention in pieces and the logits of a few rows, the choice of a token, and what the pool rounds up.
             None => {
-                let row = logits.saturating_add(partials_bytes(config, max_seq_len));
+                // Layers may have values of their own.
+                let values = (4 * config.num_hidden_layers * config.kv_dim()) as u64;
+                let row = logits.saturating_add(partials_bytes(config, max_seq_len)).saturating_add(values);
                 scratch = scratch.saturating_add(row.saturating_mul(linear::MOST_ROWS as u64));
                 scratch = scratch.saturating_add(NextToken::bytes(config.vocab_size));
                 scratch = scratch.saturating_add(scratch / 8);

@@ -114,7 +114,7 @@ impl Matrix {
             };
             match &x.half {
                 Some(half) if GemmHalf::takes(self.dtype, self.cols) => {
-                    recorder.record(GemmHalf(kernel), &[&half.rows, &part.tensor, y, &half.scale])
+                    recorder.record(GemmHalf { of: kernel, parts: 1 }, &[&half.rows, &part.tensor, y, &half.scale])
                 }
                 _ => recorder.record(kernel, &[x.plain, &part.tensor, y]),
             }
@@ -154,13 +154,14 @@ impl Half {
         recorder.record(HalfRows { rows, cols }, &[x, &self.rows, &self.scale])
     }
 
-    /// Records its product with a whole matrix.
+    /// Records its product with a whole matrix, in as many parts as `y` has room for.
     pub fn product(&self, recorder: &mut Recorder, weight: &Tensor, y: &Tensor) -> Result<(), Error> {
         let [rows, in_features] = self.shape();
         let out_features = weight.len() / in_features;
         let weights = weight.dtype();
-        let kernel = MatMul { rows, out_features, in_features, weight: weights, y_stride: out_features, y_offset: 0 };
-        recorder.record(GemmHalf(kernel), &[&self.rows, weight, y, &self.scale])
+        let of = MatMul { rows, out_features, in_features, weight: weights, y_stride: out_features, y_offset: 0 };
+        let parts = y.len() / (rows * out_features);
+        recorder.record(GemmHalf { of, parts }, &[&self.rows, weight, y, &self.scale])
     }
 
     fn shape(&self) -> [usize; 2] {

@@ -32,7 +32,7 @@ pub fn measure(device: &Device, exact: bool) -> Result<Roofs> {
     let product = MatMul { rows: n / 2, out_features: n, in_features: n, weight, y_stride: n, y_offset: 0 };
     let mut timed = vec![fastest(device, case(product.clone()))?];
     if !exact && !small {
-        timed.push(fastest(device, case(GemmHalf(product)))?);
+        timed.push(fastest(device, case(GemmHalf { of: product, parts: 1 }))?);
     }
     let (name, seconds) = timed.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).context("products")?;
     Ok(Roofs { bandwidth, arithmetic: (n * n * n) as f64 / seconds, product: name })

@@ -343,20 +343,7 @@ impl Decoder {
         if logit_rows == rows {
             r.record(self.rms_norm(rows), &[hidden, &self.norm, &normed])?;
         } else {
-            // Selecting rows is an embedding lookup in the hidden states.
-            let first = (rows - logit_rows) as u32;
-            let picked = device.alloc("picked_rows", &[logit_rows], DType::U32)?;
-            device.write(&picked, bytemuck::cast_slice(&(first..rows as u32).collect::<Vec<_>>()))?;
-            let select = Embed {
-                rows: logit_rows,
-                hidden_size: c.hidden_size,
-                vocab_start: 0,
-                vocab_rows: rows,
-                vocab_size: rows,
-                weight: DType::F32,
-                scale: 1.0,
-            };
-            r.record(select, &[&picked, hidden, &last])?;
+            self.select_last(device, r, rows, hidden, &last)?;
             r.record(self.rms_norm(logit_rows), &[&last, &self.norm, &normed])?;
         }
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
@@ -371,6 +358,31 @@ impl Decoder {
             }
         }
         Ok(logits)
+    }
+
+    /// Copies the last of `rows` rows, as many as `to` has: it is an embedding lookup.
+    fn select_last(
+        &self,
+        device: &Device,
+        r: &mut Recorder,
+        rows: usize,
+        from: &Tensor,
+        to: &Tensor,
+    ) -> Result<(), Error> {
+        let cols = from.len() / rows;
+        let first = (rows - to.len() / cols) as u32;
+        let picked = device.alloc("picked_rows", &[to.len() / cols], DType::U32)?;
+        device.write(&picked, bytemuck::cast_slice(&(first..rows as u32).collect::<Vec<_>>()))?;
+        let select = Embed {
+            rows: to.len() / cols,
+            hidden_size: cols,
+            vocab_start: 0,
+            vocab_rows: rows,
+            vocab_size: rows,
+            weight: DType::F32,
+            scale: 1.0,
+        };
+        r.record(select, &[&picked, from, to])
     }
 
     /// With `partials` for it, one row splits the context over workgroups; otherwise each row and head is one piece of work.
@@ -484,10 +496,23 @@ impl Scratch {
 
 /// Bytes of activations for `rows` rows with `logit_rows` rows of logits: of the pass that takes the most.
 pub(crate) fn scratch_bytes(c: &ModelConfig, rows: usize, logit_rows: usize) -> u64 {
-    let logits = c.vocab_size * if c.final_logit_softcapping.is_some() { 2 } else { 1 };
     // The half sizes are those of f16 copies, and a scale for each.
     let half = (c.hidden_size + c.q_dim() + c.intermediate_size) / 2 + 3;
     let plain = 4 * c.hidden_size + 3 * c.q_dim() + 4 * c.kv_dim() + 3 * c.intermediate_size;
-    let row = plain.max(prompt::scratch_elements(c)) + half;
-    4 * (rows as u64 * row as u64 + logit_rows as u64 * (logits + 2 * c.hidden_size) as u64)
+    let elements = |rows: usize| (rows * plain).max(prompt::scratch_elements(c, rows)) + rows * half;
+    // Rows with logits have a last layer of their own.
+    let few = if (1..rows).contains(&logit_rows) { elements(logit_rows) } else { 0 };
+    4 * (elements(rows) + few) as u64 + logits_bytes(c, logit_rows)
+}
+
+/// The most that so many rows or fewer take, without logits: a shorter prompt may be made in more parts.
+pub(crate) fn most_scratch_bytes(c: &ModelConfig, rows: usize) -> u64 {
+    let shorter = (1..=rows / prompt::TILE_ROWS).map(|tiles| tiles * prompt::TILE_ROWS);
+    shorter.chain([rows]).map(|rows| scratch_bytes(c, rows, 0)).max().unwrap_or(0)
+}
+
+/// Bytes that `rows` rows of logits take, and the rows that they are made of.
+pub(crate) fn logits_bytes(c: &ModelConfig, rows: usize) -> u64 {
+    let logits = c.vocab_size * if c.final_logit_softcapping.is_some() { 2 } else { 1 };
+    4 * (rows * (logits + 2 * c.hidden_size)) as u64
 }

@@ -5,11 +5,11 @@
 //! stream up to the next product; gate and up; their activation; down; the residual stream. Where the values have another
 //! format than queries and keys, they are a product of their own.
 
-use doppler_kernels::{AttentionDecode, AttentionHeads, GatedHalf, GemmHalf, JoinHalf};
+use doppler_kernels::{AttentionDecode, AttentionHeads, GatedHalf, GemmHalf, JoinHalf, Quantize, linear};
 use doppler_rdrr::{DType, ModelConfig};
 
 use super::fused::FusedLayer;
-use super::{Decoder, Forward, Inputs, attention_of};
+use super::{Decoder, Forward, Inputs, Layer, attention_of};
 use crate::kv_cache::KvCache;
 use crate::weights::{Half, on_matrix_units};
 use crate::{Device, Error, Recorder, Tensor};
@@ -30,7 +30,7 @@ pub(super) fn takes(tensor: &Tensor) -> Result<Tensor, String> {
     }
 }
 
-/// The activations of a prompt.
+/// The activations of a prompt. What products give is in parts: `[parts · rows, cols]`.
 struct Scratch {
     rows: usize,
     hidden: Tensor,
@@ -42,7 +42,8 @@ struct Scratch {
     q: Tensor,
     attended: Tensor,
     half_attended: Half,
-    branch: Tensor,
+    /// What attention and MLP give.
+    branches: [Tensor; 2],
     gate_up: Tensor,
     activated: Half,
 }
@@ -51,28 +52,43 @@ impl Scratch {
     fn new(device: &Device, c: &ModelConfig, fused: &[FusedLayer], rows: usize) -> Result<Scratch, Error> {
         let alloc = |label, cols| device.alloc(label, &[rows, cols], DType::F32);
         let any = |apart| fused.iter().any(|layer| layer.values.is_some() == apart);
-        let qk = c.q_dim() + c.kv_dim();
-        let apart = || Ok::<_, Error>([alloc("qk", qk)?, alloc("values", c.kv_dim())?]);
+        let (hidden, qk) = (c.hidden_size, c.q_dim() + c.kv_dim());
+        let parts = |label, cols, from| {
+            let parts = GemmHalf::parts_that_fill(rows, cols, from);
+            device.alloc(label, &[parts * rows, cols], DType::F32)
+        };
+        let apart = || Ok::<_, Error>([parts("qk", qk, hidden)?, parts("values", c.kv_dim(), hidden)?]);
         Ok(Scratch {
             rows,
             hidden: alloc("hidden", c.hidden_size)?,
             normed: Half::new(device, rows, c.hidden_size)?,
-            together: any(false).then(|| alloc("qkv", qk + c.kv_dim())).transpose()?,
+            together: any(false).then(|| parts("qkv", qk + c.kv_dim(), hidden)).transpose()?,
             apart: any(true).then(apart).transpose()?,
             q: alloc("q", c.q_dim())?,
             attended: alloc("attended", c.q_dim())?,
             half_attended: Half::new(device, rows, c.q_dim())?,
-            branch: alloc("branch", c.hidden_size)?,
+            branches: [parts("branch", hidden, c.q_dim())?, parts("branch", hidden, c.intermediate_size)?],
             gate_up: alloc("gate_up", 2 * c.intermediate_size)?,
             activated: Half::new(device, rows, c.intermediate_size)?,
         })
     }
 }
 
-/// Elements of f32 activations for each row.
-pub(super) fn scratch_elements(c: &ModelConfig) -> usize {
-    let projected = 2 * (c.q_dim() + 2 * c.kv_dim());
-    2 * c.hidden_size + projected + 2 * c.q_dim() + 2 * c.intermediate_size
+/// Elements of f32 activations of so many rows.
+pub(super) fn scratch_elements(c: &ModelConfig, rows: usize) -> usize {
+    let parts = |cols: usize, from: usize| GemmHalf::parts_that_fill(rows, cols, from) * cols;
+    let (hidden, qk) = (c.hidden_size, c.q_dim() + c.kv_dim());
+    let projected = parts(qk + c.kv_dim(), hidden) + parts(qk, hidden) + parts(c.kv_dim(), hidden);
+    let branches = parts(hidden, c.q_dim()) + parts(hidden, c.intermediate_size);
+    rows * (hidden + projected + 2 * c.q_dim() + branches + 2 * c.intermediate_size)
+}
+
+/// Rows up to each multiple of this are made in equally many parts.
+pub(super) const TILE_ROWS: usize = GemmHalf::TILE_ROWS;
+
+/// Parts of what a product of `rows` rows gave.
+fn parts_of(y: &Tensor, rows: usize) -> usize {
+    y.shape()[0] / rows
 }
 
 impl Decoder {
@@ -104,26 +120,67 @@ impl Decoder {
         let no_branch = JoinHalf { parts: 0, ..self.join_half(rows, false) };
         let first_norm = &self.layers[0].input_layernorm;
         r.record(no_branch, &[&s.hidden, first_norm, &s.normed.rows, &s.normed.scale])?;
+        // Behind the last attention only rows that have logits are needed.
+        let few = (1..rows).contains(&logit_rows).then(|| Scratch::new(device, c, &[], logit_rows)).transpose()?;
         for (i, (layer, fused)) in self.layers.iter().zip(fused).enumerate() {
-            self.attend_prompt(r, i, fused, cache, start, s)?;
-            s.half_attended.fill(r, &s.attended)?;
-            s.half_attended.product(r, &fused.o_proj, &s.branch)?;
-            self.join_prompt(r, layer.post_attention_norm.as_ref(), &layer.mlp_norm, s)?;
-
-            s.normed.product(r, &fused.gate_up, &s.gate_up)?;
-            let gated = GatedHalf { rows, cols: c.intermediate_size, activation: c.hidden_act };
-            r.record(gated, &[&s.gate_up, &s.activated.rows, &s.activated.scale])?;
-            s.activated.product(r, &fused.down_proj, &s.branch)?;
-            // Behind the last layer the head norms the rows that it needs.
-            let next_norm = self.layers.get(i + 1).map_or(&self.norm, |next| &next.input_layernorm);
-            self.join_prompt(r, layer.post_mlp_norm.as_ref(), next_norm, s)?;
+            let last = i + 1 == self.layers.len();
+            self.heads_prompt(r, i, fused, cache, start, s)?;
+            if last && logit_rows == 0 {
+                break;
+            }
+            let (keys, values) = &cache.layers[i];
+            self.attention(r, rows, c.window(i), cache, None, true, &[&s.q, keys, values, start, &s.attended])?;
+            match &few {
+                Some(few) if last => {
+                    self.select_last(device, r, rows, &s.attended, &few.attended)?;
+                    self.select_last(device, r, rows, &s.hidden, &few.hidden)?;
+                    self.behind_attention(r, i, layer, fused, few)?;
+                }
+                _ => self.behind_attention(r, i, layer, fused, s)?,
+            }
         }
-        let logits = if logit_rows > 0 { Some(self.head(device, r, rows, logit_rows, &s.hidden)?) } else { None };
+        let hidden = few.as_ref().map_or(&s.hidden, |few| &few.hidden);
+        let logits = if logit_rows > 0 { Some(self.prompt_head(device, r, logit_rows, hidden)?) } else { None };
         Ok(Forward { recording: device.compile(recorder)?, ids, logits })
     }
 
-    /// From the norm of the stream to what the attention gives.
-    fn attend_prompt(
+    /// o, the residual stream, the MLP and the stream again.
+    fn behind_attention(
+        &self,
+        r: &mut Recorder,
+        i: usize,
+        layer: &Layer,
+        fused: &FusedLayer,
+        s: &Scratch,
+    ) -> Result<(), Error> {
+        let c = &self.config;
+        s.half_attended.fill(r, &s.attended)?;
+        s.half_attended.product(r, &fused.o_proj, &s.branches[0])?;
+        self.join_prompt(r, &s.branches[0], layer.post_attention_norm.as_ref(), &layer.mlp_norm, s)?;
+
+        s.normed.product(r, &fused.gate_up, &s.gate_up)?;
+        let gated = GatedHalf { rows: s.rows, cols: c.intermediate_size, activation: c.hidden_act };
+        r.record(gated, &[&s.gate_up, &s.activated.rows, &s.activated.scale])?;
+        s.activated.product(r, &fused.down_proj, &s.branches[1])?;
+        // Behind the last layer the head norms the rows itself.
+        let next_norm = self.layers.get(i + 1).map_or(&self.norm, |next| &next.input_layernorm);
+        self.join_prompt(r, &s.branches[1], layer.post_mlp_norm.as_ref(), next_norm, s)
+    }
+
+    /// The logits of all `rows` of `hidden`: of few, as a decode step makes them.
+    fn prompt_head(&self, device: &Device, r: &mut Recorder, rows: usize, hidden: &Tensor) -> Result<Tensor, Error> {
+        let Some((_, lm_head)) = self.fused.as_ref().ok().filter(|_| rows <= linear::MOST_ROWS) else {
+            return self.head(device, r, rows, rows, hidden);
+        };
+        let cols = self.config.hidden_size;
+        let normed = device.alloc("last_normed", &[rows, cols], DType::A8)?;
+        let energy = device.alloc("last_energy", &[rows, cols / 32], DType::F32)?;
+        r.record(Quantize { rows, cols }, &[hidden, &self.norm, &normed, &energy])?;
+        self.head_step(device, r, lm_head, rows, [&normed, &energy])
+    }
+
+    /// From the norm of the stream to queries, and to keys and values in the cache.
+    fn heads_prompt(
         &self,
         r: &mut Recorder,
         i: usize,
@@ -157,21 +214,23 @@ impl Decoder {
         let (keys, values) = &cache.layers[i];
         let mut operands = vec![projected, &fused.vectors, table, start, keys, values, &s.q];
         operands.extend(new_values);
-        r.record(AttentionHeads { of, parts: 1, value_parts: 1 }, &operands)?;
-        self.attention(r, s.rows, c.window(i), cache, None, true, &[&s.q, keys, values, start, &s.attended])
+        let value_parts = new_values.map_or(1, |values| parts_of(values, s.rows));
+        r.record(AttentionHeads { of, parts: parts_of(projected, s.rows), value_parts }, &operands)
     }
 
     /// Adds the branch to the residual stream, through its norm if it has one, and norms that for the next product.
     fn join_prompt(
         &self,
         r: &mut Recorder,
+        branch: &Tensor,
         norm: Option<&Tensor>,
         next_norm: &Tensor,
         s: &Scratch,
     ) -> Result<(), Error> {
-        let mut operands = vec![&s.hidden, next_norm, &s.normed.rows, &s.normed.scale, &s.branch];
+        let mut operands = vec![&s.hidden, next_norm, &s.normed.rows, &s.normed.scale, branch];
         operands.extend(norm);
-        r.record(self.join_half(s.rows, norm.is_some()), &operands)
+        let join = JoinHalf { parts: parts_of(branch, s.rows), ..self.join_half(s.rows, norm.is_some()) };
+        r.record(join, &operands)
     }
 
     fn join_half(&self, rows: usize, branch_norm: bool) -> JoinHalf {

@@ -7,9 +7,12 @@ use crate::MatMul;
 use crate::cases::{Case, Tolerance, random_f32, random_weights};
 use crate::half_rows::half_row;
 
-fn case(label: &'static str, rows: usize, n: usize, k: usize, weight: DType, part: bool, seed: u64) -> Case {
-    let (y_stride, y_offset) = if part { (n + 3, 2) } else { (n, 0) };
-    let kernel = GemmHalf(MatMul { rows, out_features: n, in_features: k, weight, y_stride, y_offset });
+/// In `parts`; or where `y` has more columns than the product, in one.
+fn case(label: &'static str, [rows, n, k]: [usize; 3], weight: DType, parts: usize, wider: bool, seed: u64) -> Case {
+    let (y_stride, y_offset) = if wider { (n + 3, 2) } else { (n, 0) };
+    let parts = if wider { 1 } else { parts };
+    let of = MatMul { rows, out_features: n, in_features: k, weight, y_stride, y_offset };
+    let kernel = GemmHalf { of, parts };
     let x: Vec<f32> = random_f32(rows * k, seed);
     let (x, scale): (Vec<_>, Vec<_>) = x.chunks_exact(k).map(half_row).unzip();
     // A weight in f16 is off by at most 2^-11 of itself; the errors of a sum mostly cancel.
@@ -20,7 +23,7 @@ fn case(label: &'static str, rows: usize, n: usize, k: usize, weight: DType, par
         n * k,
         seed + 1,
     ));
-    let case = if part { case.input_f32(&random_f32(rows * y_stride, seed + 2)) } else { case };
+    let case = if wider { case.input_f32(&random_f32(rows * y_stride, seed + 2)) } else { case };
     case.input_f32(&scale)
 }
 
@@ -32,13 +35,15 @@ fn formats() -> Vec<DType> {
 pub fn edge_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for weight in formats() {
-        cases.push(case("edge", 9, 33, 256, weight, false, 1));
-        cases.push(case("tiles", 65, 130, 256, weight, false, 2));
+        cases.push(case("edge", [9, 33, 256], weight, 1, false, 1));
+        cases.push(case("tiles", [65, 130, 256], weight, 1, false, 2));
     }
-    cases.push(case("half a step", 17, 64, 96, DType::Q4_1, false, 3));
-    cases.push(case("one chunk", 64, 5, 32, DType::Q8_0, false, 4));
-    cases.push(case("a part", 20, 40, 64, DType::F16, true, 5));
-    cases.push(case("full tiles", 128, 128, 512, DType::Q4_K, false, 6));
+    cases.push(case("half a step", [17, 64, 96], DType::Q4_1, 1, false, 3));
+    cases.push(case("one chunk", [64, 5, 32], DType::Q8_0, 1, false, 4));
+    cases.push(case("a part of a matrix", [20, 40, 64], DType::F16, 1, true, 5));
+    cases.push(case("full tiles", [128, 128, 512], DType::Q4_K, 1, false, 6));
+    cases.push(case("two parts", [33, 70, 576], DType::Q4_1, 2, false, 7));
+    cases.push(case("a part that is empty", [20, 40, 1024], DType::Q6_K, 3, false, 8));
     cases
 }
 
@@ -46,10 +51,10 @@ pub fn edge_cases() -> Vec<Case> {
 #[cfg(feature = "testing")]
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {
     use proptest::prelude::*;
-    (proptest::sample::select(formats()), 1usize..140, 1usize..140, 1usize..9, any::<bool>(), any::<u32>())
-        .prop_map(|(weight, rows, n, blocks, part, seed)| {
+    (proptest::sample::select(formats()), 1usize..140, 1usize..140, 1usize..20, 1usize..4, any::<bool>(), any::<u32>())
+        .prop_map(|(weight, rows, n, blocks, parts, wider, seed)| {
             let k = (blocks * 32).next_multiple_of(weight.block_len());
-            case("random", rows, n, k, weight, part, u64::from(seed))
+            case("random", [rows, n, k], weight, parts, wider, u64::from(seed))
         })
         .boxed()
 }

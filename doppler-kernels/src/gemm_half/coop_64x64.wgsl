@@ -3,6 +3,7 @@
 fn main(
     @builtin(local_invocation_index) thread: u32,
     @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     let first_row = group.y * TM;
     let first_feature = group.x * TN;
@@ -25,14 +26,15 @@ fn main(
     var c31 = coop_mat16x16<f32, C>();
     var c32 = coop_mat16x16<f32, C>();
     var c33 = coop_mat16x16<f32, C>();
-    const STEPS: u32 = (UNITS + ROW_UNITS - 1u) / ROW_UNITS;
-    load_next(thread, first_row, first_feature, 0u);
-    for (var step = 0u; step < STEPS; step++) {
+    let steps = steps_of(group.z, groups.z);
+    find_rows(thread, first_row);
+    load_next(thread, first_feature, steps.x);
+    for (var step = steps.x; step < steps.y; step++) {
         workgroupBarrier();
         store_next(thread, step);
         workgroupBarrier();
-        if step + 1u < STEPS {
-            load_next(thread, first_row, first_feature, step + 1u);
+        if step + 1u < steps.y {
+            load_next(thread, first_feature, step + 1u);
         }
         for (var k = 0u; k < STEP; k += 4u) {
             let b0 = coopLoad<coop_mat16x16<f16, B>>(&b_tile[n * PITCH + k], PITCH);
@@ -63,20 +65,20 @@ fn main(
     }
     let row = first_row + m;
     let feature = first_feature + n;
-    write_block(c00, thread, row, feature);
-    write_block(c01, thread, row, feature + 16u);
-    write_block(c02, thread, row, feature + 32u);
-    write_block(c03, thread, row, feature + 48u);
-    write_block(c10, thread, row + 16u, feature);
-    write_block(c11, thread, row + 16u, feature + 16u);
-    write_block(c12, thread, row + 16u, feature + 32u);
-    write_block(c13, thread, row + 16u, feature + 48u);
-    write_block(c20, thread, row + 32u, feature);
-    write_block(c21, thread, row + 32u, feature + 16u);
-    write_block(c22, thread, row + 32u, feature + 32u);
-    write_block(c23, thread, row + 32u, feature + 48u);
-    write_block(c30, thread, row + 48u, feature);
-    write_block(c31, thread, row + 48u, feature + 16u);
-    write_block(c32, thread, row + 48u, feature + 32u);
-    write_block(c33, thread, row + 48u, feature + 48u);
+    write_block(c00, thread, group.z, row, feature);
+    write_block(c01, thread, group.z, row, feature + 16u);
+    write_block(c02, thread, group.z, row, feature + 32u);
+    write_block(c03, thread, group.z, row, feature + 48u);
+    write_block(c10, thread, group.z, row + 16u, feature);
+    write_block(c11, thread, group.z, row + 16u, feature + 16u);
+    write_block(c12, thread, group.z, row + 16u, feature + 32u);
+    write_block(c13, thread, group.z, row + 16u, feature + 48u);
+    write_block(c20, thread, group.z, row + 32u, feature);
+    write_block(c21, thread, group.z, row + 32u, feature + 16u);
+    write_block(c22, thread, group.z, row + 32u, feature + 32u);
+    write_block(c23, thread, group.z, row + 32u, feature + 48u);
+    write_block(c30, thread, group.z, row + 48u, feature);
+    write_block(c31, thread, group.z, row + 48u, feature + 16u);
+    write_block(c32, thread, group.z, row + 48u, feature + 32u);
+    write_block(c33, thread, group.z, row + 48u, feature + 48u);
 }

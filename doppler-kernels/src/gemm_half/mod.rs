@@ -7,18 +7,24 @@ use doppler_rdrr::DType;
 use crate::kernel::host_by_reference;
 use crate::{Access, Entry, Kernel, MatMul, Operand, Tier, Variant, linear, shared};
 
-/// [`MatMul`] of rows that [`crate::HalfRows`] made: `y[r, y_offset + n] = scale[r] · Σ_k x[r, k] · weight[n, k]`.
+/// [`MatMul`] of rows that [`crate::HalfRows`] made: `y[p, r, y_offset + n] = scale[r] · Σ_k x[r, k] · weight[n, k]`, where k
+/// goes over the columns of part p: as many blocks of 256 as in any other, but for the last ones.
 ///
 /// | operand  | shape                         | dtype                                |
 /// |----------|-------------------------------|--------------------------------------|
 /// | `x`      | `[rows, in_features]`         | f16                                  |
 /// | `weight` | `[out_features, in_features]` | packed or f16: see [`GemmHalf::takes`] |
-/// | `y`      | `[rows, y_stride]`            | f32                                  |
+/// | `y`      | `[parts · rows, y_stride]`    | f32                                  |
 /// | `scale`  | `[rows]`                      | f32                                  |
 ///
 /// The `coop` variants round weights to f16 and add in f32; the portable one computes in f32.
 #[derive(Debug, Clone, PartialEq)]
-pub struct GemmHalf(pub MatMul);
+pub struct GemmHalf {
+    /// The product.
+    pub of: MatMul,
+    /// Partial sums that it is made in.
+    pub parts: usize,
+}
 
 /// Registry entry.
 pub const ENTRY: Entry = Entry {
@@ -29,12 +35,26 @@ pub const ENTRY: Entry = Entry {
 };
 
 impl GemmHalf {
+    /// Rows of the most common tile.
+    pub const TILE_ROWS: usize = 128;
+
     /// Whether weights of this format and so many columns can be taken.
     #[must_use]
     pub fn takes(weight: DType, in_features: usize) -> bool {
         // The others have numbers beyond the range of f16.
         let format = DType::WEIGHTS.contains(&weight) && !matches!(weight, DType::F32 | DType::BF16);
         format && in_features.is_multiple_of(32)
+    }
+
+    /// How many parts let a product of these sizes fill a large device.
+    #[must_use]
+    pub fn parts_that_fill(rows: usize, out_features: usize, in_features: usize) -> usize {
+        // Two workgroups for each of 128 processors. More than eight parts would be read for longer than they save.
+        const WORKGROUPS: usize = 256;
+        let parts = (WORKGROUPS / tiles(rows, out_features)).clamp(1, 8);
+        // Those that then have columns.
+        let blocks = in_features.div_ceil(256);
+        blocks.div_ceil(blocks.div_ceil(parts))
     }
 
     fn coop(&self, name: &'static str, [tm, tn, sn, cols]: [u32; 4]) -> Variant {
@@ -49,19 +69,24 @@ impl GemmHalf {
         };
         let main = if sn == 64 { include_str!("coop_64x64.wgsl") } else { include_str!("coop_64x32.wgsl") };
         let mut files = vec![include_str!("params.wgsl"), include_str!("coop.wgsl"), main];
-        match linear::units_of(self.0.weight) {
+        match linear::units_of(self.of.weight) {
             Some(units) => {
                 files.extend(units);
                 files.extend([linear::UNIT_TYPES, include_str!("b_units.wgsl")]);
             }
             None => files.push(include_str!("b_f16.wgsl")),
         }
-        let signed = u32::from(self.0.weight == DType::Q8_0);
-        let in_features = self.0.in_features as u32;
+        let signed = u32::from(self.of.weight == DType::Q8_0);
+        let in_features = self.of.in_features as u32;
         let sizes = [("TM", tm), ("TN", tn), ("SN", sn), ("COLS", cols)];
         let consts = sizes.into_iter().chain([("SIGNED", signed), ("IN_FEATURES", in_features)]).collect();
         Variant { name, needs, consts, files }
     }
+}
+
+/// Tiles of the most common size.
+fn tiles(rows: usize, out_features: usize) -> usize {
+    rows.div_ceil(GemmHalf::TILE_ROWS) * out_features.div_ceil(128)
 }
 
 impl Kernel for GemmHalf {
@@ -76,17 +101,16 @@ impl Kernel for GemmHalf {
             include_str!("x_portable.wgsl"),
             crate::matmul::GEMM,
         ];
-        files.extend(shared::load(self.0.weight));
+        files.extend(shared::load(self.of.weight));
         let gemm = Variant { name: "gemm", needs: Tier::PORTABLE, consts: vec![], files };
         // Subgroups of 64 × 64 results read the least for each of them, but take all registers; those of 64 × 32 have some
         // left for formats that are unpacked from many words. Small tiles fill a device when there are few.
         let wide = self.coop("coop_128x128_64x64", [128, 128, 64, 32]);
         let large = self.coop("coop_128x128_64x32", [128, 128, 32, 64]);
         let small = self.coop("coop_64x128_64x32", [64, 128, 32, 64]);
-        let tiles = self.0.rows.div_ceil(128) * self.0.out_features.div_ceil(128);
-        if tiles < 96 {
+        if self.parts * tiles(self.of.rows, self.of.out_features) < 96 {
             vec![small, large, wide, gemm]
-        } else if self.0.weight == DType::Q6_K || self.0.in_features > 8192 {
+        } else if self.of.weight == DType::Q6_K || self.of.in_features > 8192 {
             vec![large, wide, small, gemm]
         } else {
             vec![wide, large, small, gemm]
@@ -94,40 +118,64 @@ impl Kernel for GemmHalf {
     }
 
     fn operands(&self) -> Vec<Operand> {
-        let MatMul { rows, out_features, in_features, weight, y_stride, .. } = self.0;
+        let MatMul { rows, out_features, in_features, weight, y_stride, .. } = self.of;
         let access = if y_stride == out_features { Access::Write } else { Access::ReadWrite };
         vec![
             Operand::read("x", &[rows, in_features], DType::F16),
             Operand::read("weight", &[out_features, in_features], weight),
-            Operand { access, ..Operand::write("y", &[rows, y_stride], DType::F32) },
+            Operand { access, ..Operand::write("y", &[self.parts * rows, y_stride], DType::F32) },
             Operand::read("scale", &[rows], DType::F32),
         ]
     }
 
     fn params(&self) -> Vec<u8> {
-        self.0.params()
+        self.of.params()
     }
 
     fn workgroups(&self, variant: &Variant) -> [u32; 3] {
         let tile = |name| if variant.name == "gemm" { 64 } else { variant.constant(name) as usize };
         let (tm, tn) = (tile("TM"), tile("TN"));
-        [self.0.out_features.div_ceil(tn) as u32, self.0.rows.div_ceil(tm) as u32, 1]
+        [self.of.out_features.div_ceil(tn) as u32, self.of.rows.div_ceil(tm) as u32, self.parts as u32]
     }
 
     fn multiply_adds(&self, positions: usize) -> u64 {
-        self.0.multiply_adds(positions)
+        self.of.multiply_adds(positions)
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
         let scale = inputs.last().expect("a scale for each row");
         let row = |(row, scale): (&[f32], &f32)| row.iter().map(|v| v * scale).collect::<Vec<_>>();
-        let x: Vec<f32> = inputs[0].chunks_exact(self.0.in_features).zip(*scale).flat_map(row).collect();
-        let mut inputs: Vec<&[f32]> = inputs[..inputs.len() - 1].to_vec();
-        inputs[0] = &x;
-        self.0.reference(&inputs)
+        let x: Vec<f32> = inputs[0].chunks_exact(self.of.in_features).zip(*scale).flat_map(row).collect();
+        let part_cols = self.of.in_features.div_ceil(256).div_ceil(self.parts) * 256;
+        let part = |p: usize| {
+            let own = |(i, v): (usize, &f32)| if i % self.of.in_features / part_cols == p { *v } else { 0.0 };
+            let x: Vec<f32> = x.iter().enumerate().map(own).collect();
+            let mut inputs: Vec<&[f32]> = inputs[..inputs.len() - 1].to_vec();
+            inputs[0] = &x;
+            self.of.reference(&inputs).remove(0)
+        };
+        vec![(0..self.parts).flat_map(part).collect()]
     }
 
     fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
         host_by_reference(self, reads, writes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::GemmHalf;
+
+    #[test]
+    fn parts_fill_and_are_never_empty() {
+        // Queries to values, o, gate and up, down and the values alone of an 8B Llama; a small model; a short prompt.
+        let sizes = [(512, 6144, 4096), (512, 4096, 4096), (512, 28_672, 4096), (512, 4096, 14_336), (512, 1024, 4096)];
+        assert_eq!(sizes.map(|(r, n, k)| GemmHalf::parts_that_fill(r, n, k)), [1, 2, 1, 2, 8]);
+        assert_eq!([(512, 576, 576), (16, 576, 1536)].map(|(r, n, k)| GemmHalf::parts_that_fill(r, n, k)), [3, 6]);
+        for parts in 1..40 {
+            let k = 256 * parts;
+            let made = GemmHalf::parts_that_fill(16, 128, k);
+            assert!(made >= 1 && (made - 1) * k.div_ceil(256).div_ceil(made) < k.div_ceil(256), "{k}: {made}");
+        }
     }
 }

@@ -1,5 +1,5 @@
 // Many rows: a workgroup of 256 makes a tile of TILE × TILE results, each invocation 4 × 4 of them, in steps of 32 columns
-// staged in workgroup memory.
+// staged in workgroup memory. Of several workgroups along z each makes the sums over its part of the columns.
 
 const TILE: u32 = 64u;
 
@@ -7,14 +7,20 @@ var<workgroup> x_tile: array<f32, 2048>;        // [32, TILE]
 var<workgroup> weight_tile: array<f32, 2048>;   // [32, TILE]
 
 @compute @workgroup_size(256)
-fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
+fn main(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
     let first_feature = group.x * TILE;
     let first_row = group.y * TILE;
     let tx = lane % 16u;
     let ty = lane / 16u;
     var sums: array<vec4<f32>, 4>;
     let chunks = (params.in_features + 31u) / 32u;
-    for (var chunk = 0u; chunk < chunks; chunk++) {
+    // Parts are of whole blocks of 256.
+    let part = ((chunks + 7u) / 8u + groups.z - 1u) / groups.z * 8u;
+    for (var chunk = group.z * part; chunk < min((group.z + 1u) * part, chunks); chunk++) {
         // 64 rows × 8 vectors of activations, two for each invocation.
         for (var v = lane; v < 512u; v += 256u) {
             let row = v % TILE;
@@ -54,7 +60,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
         for (var j = 0u; j < 4u; j++) {
             let feature = first_feature + tx * 4u + j;
             if row < params.rows && feature < params.out_features {
-                y[row * params.y_stride + params.y_offset + feature] = sums[i][j];
+                y[(group.z * params.rows + row) * params.y_stride + params.y_offset + feature] = sums[i][j];
             }
         }
     }
