@@ -40,9 +40,9 @@ pub(super) fn takes(tensor: &Tensor) -> Result<Tensor, String> {
 /// Pieces of the context that one row is split into, each of them `heads` workgroups.
 pub(crate) fn splits(capacity: usize, heads: usize) -> usize {
     // What a large GPU runs at a time; with fewer, its memory waits. More than 256 pieces would make the reduction the longer
-    // part, and a piece of 64 positions is one step of the kernel.
+    // part, and a piece of 32 positions is one step of the kernel.
     const WORKGROUPS: usize = 1024;
-    capacity.div_ceil(64).min((WORKGROUPS / heads).clamp(64, 256))
+    capacity.div_ceil(32).min((WORKGROUPS / heads).clamp(64, 256))
 }
 
 /// The activations of a step.
@@ -55,7 +55,8 @@ struct Scratch {
     normed: Tensor,
     energy: Tensor,
     qkv: Tensor,
-    values: Tensor,
+    /// Of a layer whose values have another format than its queries and keys.
+    values: Option<Tensor>,
     partials: Tensor,
     attended: Tensor,
     activated: Tensor,
@@ -73,7 +74,7 @@ impl Scratch {
             normed: a8("normed", c.hidden_size)?,
             energy: f32("energy", &[rows, c.hidden_size / 32])?,
             qkv: f32("qkv", &[rows, c.q_dim() + 2 * c.kv_dim()])?,
-            values: f32("values", &[rows, c.kv_dim()])?,
+            values: None,
             partials: f32("attention_partials", &[rows, c.num_attention_heads, splits, c.head_dim + 2])?,
             attended: a8("attended", c.q_dim())?,
             activated: a8("activated", c.intermediate_size)?,
@@ -106,14 +107,26 @@ impl Decoder {
         let quantize = Quantize { rows, cols: c.hidden_size };
         r.record(quantize, &[&s.hidden, &self.layers[0].input_layernorm, &s.normed, &s.energy])?;
         for (i, (layer, fused)) in self.layers.iter().zip(fused).enumerate() {
-            let s = if fused.values.is_some() { &apart } else { &together };
+            let s = &match fused.values {
+                // In a buffer of its own, which nothing else in the step waits for: a GPU makes them beside queries and keys.
+                Some(_) => {
+                    let values = device.alloc("values", &[rows, c.kv_dim()], DType::F32)?;
+                    Scratch { values: Some(values), ..apart.clone() }
+                }
+                None => together.clone(),
+            };
             self.attend_step(r, i, fused, cache, start, s)?;
             self.join_step(r, &fused.o_proj, &s.attended, layer.post_attention_norm.as_ref(), &layer.mlp_norm, s)?;
             self.mlp_step(r, fused, s)?;
             let next_norm = self.layers.get(i + 1).map_or(&self.norm, |next| &next.input_layernorm);
             self.join_step(r, &fused.down_proj, &s.activated, layer.post_mlp_norm.as_ref(), next_norm, s)?;
         }
-        let logits = if logit_rows > 0 { Some(self.head_step(device, r, lm_head, logit_rows, s)?) } else { None };
+        let logits = (logit_rows > 0).then(|| {
+            // Those before them cost next to nothing: the weights are read once.
+            let logits = self.head_step(device, r, lm_head, rows, [&s.normed, &s.energy])?;
+            Ok::<_, Error>(if logit_rows == rows { logits } else { device.last_rows(&logits, logit_rows) })
+        });
+        let logits = logits.transpose()?;
         Ok(Forward { recording: device.compile(recorder)?, ids, logits })
     }
 
@@ -129,8 +142,8 @@ impl Decoder {
         let c = &self.config;
         let (rows, splits) = (s.rows, s.splits);
         r.record(self.linear(&fused.qkv, rows, true), &[&s.normed, &fused.qkv, &s.qkv, &s.energy])?;
-        if let Some(values) = &fused.values {
-            r.record(self.linear(values, rows, true), &[&s.normed, values, &s.values, &s.energy])?;
+        if let (Some(values), Some(new_values)) = (&fused.values, &s.values) {
+            r.record(self.linear(values, rows, true), &[&s.normed, values, new_values, &s.energy])?;
         }
         let table = cache.rope(c.layer_types[i]);
         let attention = AttentionDecode {
@@ -145,7 +158,7 @@ impl Decoder {
         };
         let (keys, values) = &cache.layers[i];
         let mut operands = vec![&s.qkv, &fused.vectors, table, start, keys, values];
-        operands.extend(fused.values.as_ref().map(|_| &s.values));
+        operands.extend(&s.values);
         if rows > 1 {
             r.record(AttentionAppend(attention.clone()), &operands)?;
         }
@@ -196,25 +209,22 @@ impl Decoder {
         r.record(join, &[&s.branch, norm, next_norm, &s.hidden, &s.normed, &s.energy])
     }
 
-    /// The logits of the last `logit_rows` rows.
-    fn head_step(
+    /// The logits of `rows` rows that are quantized, given with their energies.
+    pub(super) fn head_step(
         &self,
         device: &Device,
         r: &mut Recorder,
         lm_head: &Tensor,
-        logit_rows: usize,
-        s: &Scratch,
+        rows: usize,
+        [normed, energy]: [&Tensor; 2],
     ) -> Result<Tensor, Error> {
-        let (c, rows) = (&self.config, s.rows);
-        // Those before them cost next to nothing: the weights are read once.
-        let mut logits = device.alloc("logits", &[rows, c.vocab_size], DType::F32)?;
-        r.record(self.linear(lm_head, rows, true), &[&s.normed, lm_head, &logits, &s.energy])?;
-        if let Some(cap) = c.final_logit_softcapping {
-            let capped = device.alloc("capped_logits", &[rows, c.vocab_size], DType::F32)?;
-            r.record(SoftCap { len: rows * c.vocab_size, cap: cap as f32 }, &[&logits, &capped])?;
-            logits = capped;
-        }
-        Ok(if logit_rows == rows { logits } else { device.last_rows(&logits, logit_rows) })
+        let c = &self.config;
+        let logits = device.alloc("logits", &[rows, c.vocab_size], DType::F32)?;
+        r.record(self.linear(lm_head, rows, true), &[normed, lm_head, &logits, energy])?;
+        let Some(cap) = c.final_logit_softcapping else { return Ok(logits) };
+        let capped = device.alloc("capped_logits", &[rows, c.vocab_size], DType::F32)?;
+        r.record(SoftCap { len: rows * c.vocab_size, cap: cap as f32 }, &[&logits, &capped])?;
+        Ok(capped)
     }
 
     fn linear(&self, weight: &Tensor, rows: usize, normed: bool) -> Linear {
@@ -230,7 +240,7 @@ mod tests {
 
     #[test]
     fn pieces_fill_a_large_gpu_and_are_no_shorter_than_a_step() {
-        assert_eq!([1, 64, 65, 512, 4096].map(|capacity| splits(capacity, 8)), [1, 1, 2, 8, 64]);
+        assert_eq!([1, 64, 65, 512, 4096].map(|capacity| splits(capacity, 8)), [1, 2, 3, 16, 128]);
         // One, three, eight and 32 heads at great depth.
         assert_eq!([1, 3, 8, 32].map(|heads| splits(32_768, heads)), [256, 256, 128, 64]);
     }

@@ -41,7 +41,7 @@ fn projected(h: u32, kv_head: u32, d: u32) -> f32 {
 
 fn capped(dot: f32) -> f32 {
     let score = dot * params.scale;
-    if params.softcap == 0.0 {
+    if SOFTCAP == 0u {
         return score;
     }
     // tanh of large arguments overflows on some drivers.

@@ -96,6 +96,7 @@ impl AttentionDecode {
             ("ROTARY_DIM", if self.rope { self.rotary_dim as u32 } else { 0 }),
             ("BIAS", u32::from(self.bias)),
             ("QK_NORM", u32::from(self.qk_norm.is_some())),
+            ("SOFTCAP", u32::from(a.softcap.is_some())),
         ];
         let quads = match a.kv {
             DType::F16 => include_str!("quads_f16.wgsl"),

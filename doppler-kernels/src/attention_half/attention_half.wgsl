@@ -120,7 +120,7 @@ fn write_sums(sums: coop_mat16x16<f32, C>, thread: u32, out_row: u32, head: u32,
 // A score as softmax takes it.
 fn score(s: f32, position: u32, first: u32, last: u32) -> f32 {
     var capped = s;
-    if params.softcap != 0.0 {
+    if SOFTCAP != 0u {
         capped = params.softcap * tanh(clamp(s / params.softcap, -15.0, 15.0));
     }
     return select(UNSEEN, capped, position >= first && position <= last);

@@ -38,7 +38,8 @@ impl AttentionHalf {
         };
         let kv = if self.0.kv == DType::C8 { include_str!("kv_c8.wgsl") } else { include_str!("kv_f16.wgsl") };
         let files = vec![kv, include_str!("attention_half.wgsl")];
-        Variant { name, needs, consts: vec![("BQ", bq), ("HEAD_DIM", head_dim)], files }
+        let softcap = u32::from(self.0.softcap.is_some());
+        Variant { name, needs, consts: vec![("BQ", bq), ("HEAD_DIM", head_dim), ("SOFTCAP", softcap)], files }
     }
 }
 
