@@ -40,9 +40,9 @@ pub(super) fn takes(tensor: &Tensor) -> Result<Tensor, String> {
 /// Pieces of the context that one row is split into, each of them `heads` workgroups.
 pub(crate) fn splits(capacity: usize, heads: usize) -> usize {
     // What a large GPU runs at a time; with fewer, its memory waits. More than 256 pieces would make the reduction the longer
-    // part, and a piece of 32 positions is one step of the kernel.
+    // part, and a piece of 64 positions is one step of the kernel.
     const WORKGROUPS: usize = 1024;
-    capacity.div_ceil(32).min((WORKGROUPS / heads).clamp(64, 256))
+    capacity.div_ceil(64).min((WORKGROUPS / heads).clamp(64, 256))
 }
 
 /// The activations of a step.
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn pieces_fill_a_large_gpu_and_are_no_shorter_than_a_step() {
-        assert_eq!([1, 64, 65, 512, 4096].map(|capacity| splits(capacity, 8)), [1, 2, 3, 16, 128]);
+        assert_eq!([1, 64, 65, 512, 4096].map(|capacity| splits(capacity, 8)), [1, 1, 2, 8, 64]);
         // One, three, eight and 32 heads at great depth.
         assert_eq!([1, 3, 8, 32].map(|heads| splits(32_768, heads)), [256, 256, 128, 64]);
     }

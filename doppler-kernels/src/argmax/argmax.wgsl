@@ -9,8 +9,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> ids: array<u32>;   // [rows]
 @group(0) @binding(2) var<uniform> params: Params;
 
-var<workgroup> any_nan: array<u32, WG>;
-
 @compute @workgroup_size(WG)
 fn main(
     @builtin(local_invocation_index) lane: u32,
@@ -21,6 +19,7 @@ fn main(
     if row >= params.rows {
         return;
     }
+    forget_nans(lane);
     let start = row * params.cols;
     var value = 0.0;
     var id = NONE;
@@ -39,13 +38,9 @@ fn main(
             }
         }
     }
-    any_nan[lane] = select(0u, 1u, nan);
+    note_nan(nan);
     let best = reduce_best(lane, value, id);
     if lane == 0u {
-        var nans = 0u;
-        for (var i = 0u; i < WG; i++) {
-            nans |= any_nan[i];
-        }
-        ids[row] = select(best, NONE, nans != 0u);
+        ids[row] = select(best, NONE, atomicLoad(&nans) != 0u);
     }
 }

@@ -10,28 +10,23 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> id: array<u32>;         // [1]
 @group(0) @binding(4) var<uniform> params: Params;
 
-var<workgroup> any_nan: array<u32, WG>;
-
 @compute @workgroup_size(WG)
 fn main(@builtin(local_invocation_index) lane: u32) {
     var value = 0.0;
     var best = NONE;
-    var nan = 0u;
+    var nan = false;
+    forget_nans(lane);
     for (var i = lane; i < params.splits; i += WG) {
-        nan |= select(0u, 1u, ids[i] == NONE && values[i] > 0.0);
+        nan = nan || (ids[i] == NONE && values[i] > 0.0);
         if better(values[i], ids[i], value, best) {
             value = values[i];
             best = ids[i];
         }
     }
-    any_nan[lane] = nan;
+    note_nan(nan);
     let winner = reduce_best(lane, value, best);
     if lane == 0u {
-        var nans = 0u;
-        for (var i = 0u; i < WG; i++) {
-            nans |= any_nan[i];
-        }
-        id[0] = select(winner, NONE, nans != 0u);
+        id[0] = select(winner, NONE, atomicLoad(&nans) != 0u);
         start[0] += 1u;
     }
 }

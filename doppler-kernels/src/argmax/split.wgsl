@@ -10,8 +10,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> ids: array<u32>;        // [splits]
 @group(0) @binding(3) var<uniform> params: Params;
 
-var<workgroup> any_nan: array<u32, WG>;
-
 @compute @workgroup_size(WG)
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
     let length = (params.cols + params.splits - 1u) / params.splits;
@@ -19,24 +17,25 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     let end = min(begin + length, params.cols);
     var value = 0.0;
     var id = NONE;
-    var nan = 0u;
-    for (var i = begin + lane; i < end; i += WG) {
-        let v = x[i];
-        nan |= select(0u, 1u, is_nan(v));
-        if better(v, i, value, id) {
-            value = v;
-            id = i;
+    var nan = false;
+    forget_nans(lane);
+    for (var i = begin + lane; i < end; i += 4u * WG) {
+        // Four loads in flight; behind the end the last element once more.
+        let at = min(vec4<u32>(i) + vec4<u32>(0u, WG, 2u * WG, 3u * WG), vec4<u32>(end - 1u));
+        let v = vec4<f32>(x[at.x], x[at.y], x[at.z], x[at.w]);
+        for (var j = 0u; j < 4u; j++) {
+            nan = nan || is_nan(v[j]);
+            if better(v[j], at[j], value, id) {
+                value = v[j];
+                id = at[j];
+            }
         }
     }
-    any_nan[lane] = nan;
+    note_nan(nan);
     let best = reduce_best(lane, value, id);
     if lane == 0u {
-        var nans = 0u;
-        for (var i = 0u; i < WG; i++) {
-            nans |= any_nan[i];
-        }
         // An empty piece loses to every other; a piece with a NaN wins, so that the NaN is seen.
-        values[group.x] = select(select(best_values[0], -3.4e38, best == NONE), 3.4e38, nans != 0u);
-        ids[group.x] = select(best, NONE, nans != 0u);
+        values[group.x] = select(select(best_values[0], -3.4e38, best == NONE), 3.4e38, atomicLoad(&nans) != 0u);
+        ids[group.x] = select(best, NONE, atomicLoad(&nans) != 0u);
     }
 }

@@ -108,8 +108,9 @@ impl AttentionDecode {
         vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }]
     }
 
-    /// The variant that keeps everything in registers, for heads that fill lanes evenly and groups that leave registers.
-    fn subgroup_32(&self, bindings: &[&'static str]) -> Option<Variant> {
+    /// A variant that keeps everything in registers, for heads that fill lanes evenly and groups that leave registers: two
+    /// positions of a lane at a time, or four.
+    fn subgroup_32(&self, name: &'static str, four: bool, bindings: &[&'static str]) -> Option<Variant> {
         let Attention { head_dim, .. } = self.attention;
         let (quads, group) = (head_dim / 4, self.group());
         let lanes = quads.min(32);
@@ -122,7 +123,8 @@ impl AttentionDecode {
             .filter(|_| fits)?;
         let subgroups = WG / 32;
         let bytes = 4 * head_dim * (group + 2 + subgroups * group) + 8 * subgroups * group;
-        variant.name = "subgroup_32";
+        variant.name = name;
+        variant.consts.push(("FOUR", u32::from(four)));
         variant.needs = Tier { subgroup_size: 32, workgroup_bytes: bytes as u32, ..Tier::SUBGROUP };
         Some(variant)
     }
@@ -175,7 +177,13 @@ impl Kernel for AttentionDecode {
         } else {
             [include_str!("attend_together.wgsl"), TOGETHER]
         };
-        let mut variants = Vec::from_iter(self.subgroup_32(&bindings));
+        let mut variants: Vec<Variant> = [("subgroup_32x2", false), ("subgroup_32x4", true)]
+            .into_iter()
+            .filter_map(|(name, four)| self.subgroup_32(name, four, &bindings))
+            .collect();
+        if self.attention.capacity.div_ceil(self.splits) > 128 {
+            variants.reverse();
+        }
         variants.extend(self.variants_with(&bindings, &[HEADS, include_str!("main.wgsl")]));
         let rows = ("ROWS", self.attention.rows as u32);
         variants.iter_mut().for_each(|variant| variant.consts.push(rows));

@@ -1,14 +1,15 @@
 // Keys and values from memory into registers, where 32 consecutive invocations are a subgroup: LANES of these share a position,
 // each with LANE_QUADS of its quads, and every subgroup keeps sums of its own until the end. Heads come in fours, so that what
-// a lane keeps of them are matrices; four positions are written out, since what a loop indexes is kept in memory.
+// a lane keeps of them are matrices; positions are written out, since what a loop indexes is kept in memory: two, or with FOUR
+// four, which long pieces want. Between two steps other kernels run, so that instructions come from far away, and fewer start sooner.
 
 const LANES: u32 = min(QUADS, 32u);
 const LANE_QUADS: u32 = QUADS / LANES;
 const FOURS: u32 = (GROUP + 3u) / 4u;
 const SUBGROUPS: u32 = WG / 32u;
-// Positions of one load of a workgroup, and of four.
+// Positions of one load of a workgroup, and of all that are written out.
 const POSITIONS: u32 = SUBGROUPS * 32u / LANES;
-const CHUNK: u32 = 4u * POSITIONS;
+const CHUNK: u32 = (2u + 2u * FOUR) * POSITIONS;
 
 // The queries of the group, the new key and the new value.
 var<workgroup> new_heads: array<vec4<f32>, (GROUP + 2u) * QUADS>;
@@ -186,12 +187,18 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let own = range.begin + thread / LANES;
     var k0 = load_keys(thread, kv_head, own, end);
     var k1 = load_keys(thread, kv_head, own + POSITIONS, end);
-    var k2 = load_keys(thread, kv_head, own + 2u * POSITIONS, end);
-    var k3 = load_keys(thread, kv_head, own + 3u * POSITIONS, end);
+    var k2: Quads;
+    var k3: Quads;
     var v0 = load_values(thread, kv_head, own, end);
     var v1 = load_values(thread, kv_head, own + POSITIONS, end);
-    var v2 = load_values(thread, kv_head, own + 2u * POSITIONS, end);
-    var v3 = load_values(thread, kv_head, own + 3u * POSITIONS, end);
+    var v2: Quads;
+    var v3: Quads;
+    if FOUR != 0u {
+        k2 = load_keys(thread, kv_head, own + 2u * POSITIONS, end);
+        k3 = load_keys(thread, kv_head, own + 3u * POSITIONS, end);
+        v2 = load_values(thread, kv_head, own + 2u * POSITIONS, end);
+        v3 = load_values(thread, kv_head, own + 3u * POSITIONS, end);
+    }
     for (var h = subgroup; h < GROUP + 2u; h += SUBGROUPS) {
         if h <= GROUP {
             turn_head(h, kv_head, thread % 32u);
@@ -217,30 +224,38 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         if fresh >= chunk && fresh < min(chunk + CHUNK, range.end) {
             k0 = with_new(k0, GROUP, thread, at == fresh);
             k1 = with_new(k1, GROUP, thread, p1 == fresh);
-            k2 = with_new(k2, GROUP, thread, p2 == fresh);
-            k3 = with_new(k3, GROUP, thread, p3 == fresh);
             v0 = with_new(v0, GROUP + 1u, thread, at == fresh);
             v1 = with_new(v1, GROUP + 1u, thread, p1 == fresh);
-            v2 = with_new(v2, GROUP + 1u, thread, p2 == fresh);
-            v3 = with_new(v3, GROUP + 1u, thread, p3 == fresh);
+            if FOUR != 0u {
+                k2 = with_new(k2, GROUP, thread, p2 == fresh);
+                k3 = with_new(k3, GROUP, thread, p3 == fresh);
+                v2 = with_new(v2, GROUP + 1u, thread, p2 == fresh);
+                v3 = with_new(v3, GROUP + 1u, thread, p3 == fresh);
+            }
         }
         let s0 = scores_of(k0, at < range.end);
         let s1 = scores_of(k1, p1 < range.end);
-        let s2 = scores_of(k2, p2 < range.end);
-        let s3 = scores_of(k3, p3 < range.end);
+        var s2 = s0;
+        var s3 = s1;
+        if FOUR != 0u {
+            s2 = scores_of(k2, p2 < range.end);
+            s3 = scores_of(k3, p3 < range.end);
+            k2 = load_keys(thread, kv_head, p2 + CHUNK, end);
+            k3 = load_keys(thread, kv_head, p3 + CHUNK, end);
+        }
         k0 = load_keys(thread, kv_head, at + CHUNK, end);
         k1 = load_keys(thread, kv_head, p1 + CHUNK, end);
-        k2 = load_keys(thread, kv_head, p2 + CHUNK, end);
-        k3 = load_keys(thread, kv_head, p3 + CHUNK, end);
         raise_largest(s0, s1, s2, s3);
         add_values(s0, v0, at < range.end);
         add_values(s1, v1, p1 < range.end);
-        add_values(s2, v2, p2 < range.end);
-        add_values(s3, v3, p3 < range.end);
         v0 = load_values(thread, kv_head, at + CHUNK, end);
         v1 = load_values(thread, kv_head, p1 + CHUNK, end);
-        v2 = load_values(thread, kv_head, p2 + CHUNK, end);
-        v3 = load_values(thread, kv_head, p3 + CHUNK, end);
+        if FOUR != 0u {
+            add_values(s2, v2, p2 < range.end);
+            add_values(s3, v3, p3 < range.end);
+            v2 = load_values(thread, kv_head, p2 + CHUNK, end);
+            v3 = load_values(thread, kv_head, p3 + CHUNK, end);
+        }
     }
     merge(thread);
     workgroupBarrier();

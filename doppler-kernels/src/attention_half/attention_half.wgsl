@@ -127,9 +127,14 @@ fn score(s: f32, position: u32, first: u32, last: u32) -> f32 {
 }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>) {
+fn main(
+    @builtin(local_invocation_index) thread: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
     let head = group.x;
-    let first_row = group.y * BQ;
+    // The last rows see the most and take the longest: they begin first.
+    let first_row = (groups.y - 1u - group.y) * BQ;
     let kv_head = head / (params.num_attention_heads / params.num_key_value_heads);
     let subgroup = thread / 32u;
     // Two lanes share a row, each with every second position.

@@ -46,14 +46,21 @@ impl GemmHalf {
         format && in_features.is_multiple_of(32)
     }
 
-    /// How many parts let a product of these sizes fill a large device.
+    /// The number of parts in which a product of these sizes takes a large device the least time.
     #[must_use]
     pub fn parts_that_fill(rows: usize, out_features: usize, in_features: usize) -> usize {
-        // Two workgroups for each of 128 processors. More than eight parts would be read for longer than they save.
-        const WORKGROUPS: usize = 256;
-        let parts = (WORKGROUPS / tiles(rows, out_features)).clamp(1, 8);
-        // Those that then have columns.
-        let blocks = in_features.div_ceil(256);
+        // Workgroups that run at a time, two on each of 128 processors; one where there are no more than half as many.
+        const AT_A_TIME: usize = 256;
+        let (tiles, blocks) = (tiles(rows, out_features), in_features.div_ceil(256));
+        // In ns: what a block of columns takes those that run at a time, and an element to be written and read.
+        let time = |parts: usize| {
+            let (full, rest) = (tiles * parts / AT_A_TIME, tiles * parts % AT_A_TIME);
+            let last = if rest == 0 { 0 } else if rest <= AT_A_TIME / 2 { 60 } else { 100 };
+            let products = (100 * full + last) * blocks.div_ceil(parts) * 11_200 / 100;
+            products + parts * rows * out_features / 500
+        };
+        // More than eight parts would be read for longer than they save; each has columns.
+        let parts = (1..=blocks.min(8)).min_by_key(|parts| time(*parts)).unwrap_or(1);
         blocks.div_ceil(blocks.div_ceil(parts))
     }
 
@@ -170,7 +177,7 @@ mod tests {
     fn parts_fill_and_are_never_empty() {
         // Queries to values, o, gate and up, down and the values alone of an 8B Llama; a small model; a short prompt.
         let sizes = [(512, 6144, 4096), (512, 4096, 4096), (512, 28_672, 4096), (512, 4096, 14_336), (512, 1024, 4096)];
-        assert_eq!(sizes.map(|(r, n, k)| GemmHalf::parts_that_fill(r, n, k)), [1, 2, 1, 2, 8]);
+        assert_eq!(sizes.map(|(r, n, k)| GemmHalf::parts_that_fill(r, n, k)), [2, 2, 1, 2, 8]);
         assert_eq!([(512, 576, 576), (16, 576, 1536)].map(|(r, n, k)| GemmHalf::parts_that_fill(r, n, k)), [3, 6]);
         for parts in 1..40 {
             let k = 256 * parts;

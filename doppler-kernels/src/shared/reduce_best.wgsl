@@ -9,6 +9,23 @@ fn is_nan(v: f32) -> bool {
     return (bitcast<u32>(v) & 0x7FFFFFFFu) > 0x7F800000u;
 }
 
+// 1 when any invocation had a NaN.
+var<workgroup> nans: atomic<u32>;
+
+// Contains a barrier: call in uniform control flow, before `note_nan`.
+fn forget_nans(lane: u32) {
+    if lane == 0u {
+        atomicStore(&nans, 0u);
+    }
+    workgroupBarrier();
+}
+
+fn note_nan(nan: bool) {
+    if nan {
+        atomicStore(&nans, 1u);
+    }
+}
+
 fn better(value: f32, id: u32, than_value: f32, than_id: u32) -> bool {
     return id != NONE && (than_id == NONE || value > than_value || (value == than_value && id < than_id));
 }
