@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use doppler_kernels::{self as kernels, Access, Kernel, Tier};
 use doppler_rdrr::DType;
 
-use crate::gpu::{self, AdapterReport, Gpu, GpuCounters, KernelTimes, lock};
+use crate::gpu::{self, AdapterReport, Gpu, GpuCounters, KernelTimes, Uploads, lock};
 use crate::host::Host;
 use crate::recorder::{Step, kernel_key, profile_key};
 use crate::tensor::{MappedPiece, Storage, read, write};
@@ -309,19 +309,21 @@ impl Device {
         Ok(Tensor::new(label.to_owned(), shape, dtype, storage))
     }
 
-    /// A tensor over a piece of a mapped model: uploaded on a GPU, used in place on the CPU.
+    /// A tensor over a piece of a mapped model: to be uploaded on a GPU, used in place on the CPU.
     pub(crate) fn weight(
         &self,
         label: &str,
         shape: &[usize],
         dtype: DType,
         piece: MappedPiece,
+        uploads: &mut Uploads,
     ) -> Result<Tensor, Error> {
         let storage = match &self.0.executor {
             Executor::Gpu(gpu) => {
-                let buffer = gpu.alloc(label, piece.bytes.len() as u64, false)?;
-                gpu.upload(&buffer, 0, &piece)?;
-                Storage::Gpu(buffer)
+                let storage = Storage::Gpu(gpu.alloc(label, piece.bytes.len() as u64, false)?);
+                let tensor = Tensor::new(label.to_owned(), shape, dtype, storage);
+                uploads.add(&tensor, piece);
+                return Ok(tensor);
             }
             Executor::Host(_) => {
                 let words = match piece.bytes(0..piece.bytes.len()) {
@@ -338,14 +340,15 @@ impl Device {
         Ok(Tensor::new(label.to_owned(), shape, dtype, storage))
     }
 
-    /// Pieces of a mapped model one after the other in one tensor of `cols` columns on a GPU, and a tensor over the rows of each.
-    /// `None` where this is no GPU, or where one of them would begin where nothing can be bound.
+    /// Pieces of a mapped model one after the other in one tensor of `cols` columns on a GPU, to be uploaded there, and a tensor
+    /// over the rows of each. `None` where this is no GPU, or where one of them would begin where nothing can be bound.
     pub(crate) fn stacked_weights(
         &self,
         label: &str,
         cols: usize,
         dtype: DType,
         pieces: Vec<MappedPiece>,
+        uploads: &mut Uploads,
     ) -> Result<Option<(Tensor, Vec<Tensor>)>, Error> {
         let Some(gpu) = self.gpu() else { return Ok(None) };
         let bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
@@ -356,18 +359,16 @@ impl Device {
         }
         let rows = |bytes: usize| bytes / (cols / dtype.block_len() * dtype.block_bytes());
         let buffer = gpu.alloc(label, bytes as u64, false)?;
-        let mut offset = 0;
-        let mut places = Vec::new();
-        for piece in &pieces {
-            gpu.upload(&buffer, offset, piece)?;
-            places.push((piece.name.to_string(), rows(piece.bytes.len()), offset));
-            offset += piece.bytes.len() as u64;
-        }
         let all = Tensor::new(label.to_owned(), &[rows(bytes), cols], dtype, Storage::Gpu(buffer));
-        let part = |(name, rows, offset)| {
-            Tensor::new(name, &[rows, cols], dtype, Storage::GpuRows { of: all.clone(), offset })
-        };
-        let parts = places.into_iter().map(part).collect();
+        let mut offset = 0;
+        let mut parts = Vec::new();
+        for piece in pieces {
+            let (name, bytes) = (piece.name.to_string(), piece.bytes.len());
+            let part = Tensor::new(name, &[rows(bytes), cols], dtype, Storage::GpuRows { of: all.clone(), offset });
+            uploads.add(&part, piece);
+            parts.push(part);
+            offset += bytes as u64;
+        }
         Ok(Some((all, parts)))
     }
 
@@ -382,10 +383,7 @@ impl Device {
     /// Sets a tensor's first bytes; seen by everything submitted later.
     pub(crate) fn write(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
         match (&self.0.executor, tensor.storage()) {
-            (Executor::Gpu(gpu), Storage::Gpu(buffer)) => {
-                gpu.write(buffer, 0, bytes);
-                Ok(())
-            }
+            (Executor::Gpu(gpu), _) => gpu.write(tensor, 0, bytes),
             (Executor::Host(_), Storage::Host(words)) => {
                 bytemuck::cast_slice_mut(&mut write(words))[..bytes.len()].copy_from_slice(bytes);
                 Ok(())

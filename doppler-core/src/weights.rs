@@ -6,6 +6,7 @@ use std::sync::Arc;
 use doppler_kernels::{GemmHalf, HalfRows, MatMul, linear};
 use doppler_rdrr::{DType, Model, TensorEntry, dequantize};
 
+use crate::gpu::Uploads;
 use crate::tensor::MappedPiece;
 use crate::{Device, Error, Recorder, Tensor};
 
@@ -27,11 +28,19 @@ pub(crate) struct Part {
 }
 
 impl Matrix {
-    /// Takes the tensor `name` of shape `[rows, cols]` from the model.
+    /// Takes the tensor `name` of shape `[rows, cols]` from the model; on a GPU with the help of `uploads`, which are still to
+    /// be run.
     ///
     /// # Errors
     /// A missing tensor, another shape, padded rows, and what the device says to the size.
-    pub fn load(device: &Device, model: &Arc<Model>, name: &str, rows: usize, cols: usize) -> Result<Matrix, Error> {
+    pub fn load(
+        device: &Device,
+        model: &Arc<Model>,
+        name: &str,
+        rows: usize,
+        cols: usize,
+        uploads: &mut Uploads,
+    ) -> Result<Matrix, Error> {
         let entry = model.tensor(name)?;
         let row_bytes = dense_row_bytes(entry, rows, cols)?;
         warn_if_turned(entry);
@@ -48,7 +57,7 @@ impl Matrix {
                     name: name.into(),
                     bytes: range.start * row_bytes..range.end * row_bytes,
                 };
-                let tensor = device.weight(name, &[range.len(), cols], dtype, piece)?;
+                let tensor = device.weight(name, &[range.len(), cols], dtype, piece, uploads)?;
                 Ok(Part { first_row: range.start, rows: range.len(), tensor })
             })
             .collect::<Result<_, Error>>()?;
@@ -65,6 +74,7 @@ impl Matrix {
         model: &Arc<Model>,
         names: &[(String, usize)],
         cols: usize,
+        uploads: &mut Uploads,
     ) -> Result<(Vec<Matrix>, Option<Tensor>), Error> {
         let mut pieces = Vec::new();
         let mut dtypes = Vec::new();
@@ -76,12 +86,12 @@ impl Matrix {
         }
         let dtype = dtypes[0];
         let stacked = if dtypes.iter().all(|d| *d == dtype) {
-            device.stacked_weights(&names[0].0, cols, dtype, pieces)?
+            device.stacked_weights(&names[0].0, cols, dtype, pieces, uploads)?
         } else {
             None
         };
         let Some((whole, tensors)) = stacked else {
-            let each = |(name, rows): &(String, usize)| Matrix::load(device, model, name, *rows, cols);
+            let each = |(name, rows): &(String, usize)| Matrix::load(device, model, name, *rows, cols, uploads);
             return Ok((names.iter().map(each).collect::<Result<_, _>>()?, None));
         };
         for (name, _) in names {

@@ -433,6 +433,49 @@ fn a_device_that_is_not_there_is_named_with_what_is() {
     assert_says(&block_on(Device::open(&options)).unwrap_err(), &["no such adapter", "found:", "host"]);
 }
 
+/// Kernels are compiled on other threads while weights are loaded; who watches is told on his own.
+#[test]
+fn progress_is_told_until_all_is_loaded() {
+    let (_folder, path) = model();
+    for device in devices() {
+        let caller = std::thread::current().id();
+        let mut heard = Vec::new();
+        let builder = DecoderPipeline::builder(&device, &path).max_seq_len(48);
+        let pipeline = block_on(builder.build_with_progress(|done, total| {
+            assert_eq!(std::thread::current().id(), caller);
+            heard.push((done, total));
+        }));
+        assert!(pipeline.is_ok());
+        assert!(heard.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 == pair[1].1), "{heard:?}");
+        // Vectors are small, and not told of.
+        let (done, total) = heard[heard.len() - 1];
+        assert!(done <= total && done * 10 > total * 9, "{heard:?}");
+    }
+}
+
+/// Whatever thread meets it first.
+#[test]
+#[cfg(feature = "gpu-tests")]
+fn a_device_that_is_lost_while_weights_are_uploaded_is_an_error_of_the_load() {
+    let (_folder, path) = model();
+    let device = devices().pop().unwrap();
+    let builder = DecoderPipeline::builder(&device, &path).max_seq_len(48);
+    let error = block_on(builder.build_with_progress(|_, _| device.destroy())).unwrap_err();
+    assert!(matches!(error, Error::DeviceLost { .. }), "{error}");
+}
+
+/// An unusable kernel is an error of the load, too.
+#[test]
+#[cfg(feature = "gpu-tests")]
+fn a_kernel_that_cannot_be_compiled_is_an_error_of_the_load() {
+    let (_folder, path) = model();
+    let choice = DeviceChoice::Named(block_on(Device::adapters()).remove(0).name);
+    let kernel_overrides = [("rms_norm".to_owned(), "fastest".to_owned())].into();
+    let options = DeviceOptions { choice, kernel_overrides, ..DeviceOptions::default() };
+    let error = load(&block_on(Device::open(&options)).unwrap(), &path).unwrap_err();
+    assert_says(&error, &["rms_norm", "fastest"]);
+}
+
 #[test]
 #[cfg(feature = "gpu-tests")]
 fn a_lost_device_is_an_error_each_time() {

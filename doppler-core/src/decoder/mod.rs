@@ -14,6 +14,7 @@ use doppler_kernels::{
 };
 use doppler_rdrr::{DType, Model, ModelConfig};
 
+use crate::gpu::Uploads;
 use crate::kv_cache::KvCache;
 use crate::weights::{Half, Input, Matrix, load_vector, on_matrix_units};
 use crate::{Device, Error, Recorder, Recording, Tensor};
@@ -86,11 +87,13 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl Decoder {
-    /// Loads every weight; `progress` hears bytes done and in total.
+    /// Makes every weight; on a GPU, matrices hold what they should when `uploads` have run. `progress` hears bytes done and
+    /// in total.
     pub fn load(
         device: &Device,
         model: &Arc<Model>,
         kv: DType,
+        uploads: &mut Uploads,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Decoder, Error> {
         let c = model.config().clone();
@@ -112,7 +115,7 @@ impl Decoder {
             Ok(())
         };
         let mut matrices = |names: &[(String, usize)], cols| {
-            let loaded = Matrix::load_stacked(device, model, names, cols)?;
+            let loaded = Matrix::load_stacked(device, model, names, cols, uploads)?;
             names.iter().try_for_each(|(name, _)| report(name))?;
             Ok::<_, Error>(loaded)
         };

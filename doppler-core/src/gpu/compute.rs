@@ -220,7 +220,7 @@ impl Gpu {
 }
 
 /// Where a tensor begins: its buffer, and the byte.
-fn gpu_place(tensor: &Tensor) -> Result<(&wgpu::Buffer, u64), Error> {
+pub(super) fn gpu_place(tensor: &Tensor) -> Result<(&wgpu::Buffer, u64), Error> {
     match tensor.storage() {
         Storage::Gpu(buffer) => Ok((buffer.buffer(), 0)),
         Storage::GpuRows { of, offset } => gpu_place(of).map(|(buffer, first)| (buffer, first + offset)),

@@ -9,10 +9,11 @@ mod pipeline_cache;
 mod pool;
 mod profile;
 mod readback;
+mod uploads;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use doppler_kernels::{Entry, KERNELS, Tier};
 
@@ -24,17 +25,13 @@ use pool::{Pool, size_class};
 pub(crate) use pool::{PooledBuffer, lock};
 pub use profile::{GpuCounters, KernelTimes};
 pub(crate) use readback::Readback;
+pub(crate) use uploads::{MOST_QUEUED_BYTES, Uploads};
 
 use crate::learned::Learned;
-use crate::tensor::MappedPiece;
-use crate::{DeviceOptions, Error};
+use crate::{DeviceOptions, Error, Tensor};
 
 /// How long a submission may take before it counts as hung.
-const TIMEOUT_S: u64 = 300;
-/// Bytes of weights written at once.
-const UPLOAD_CHUNK: usize = 16 << 20;
-/// Bytes of weights on their way before the way is waited for.
-pub(crate) const MOST_QUEUED_BYTES: u64 = 6 * UPLOAD_CHUNK as u64;
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// An opened GPU.
 pub(crate) struct Gpu {
@@ -59,8 +56,6 @@ pub(crate) struct Gpu {
     /// The variants that were chosen, by kernel and dtype.
     choices: Mutex<BTreeMap<String, String>>,
     staging: Mutex<Vec<wgpu::Buffer>>,
-    /// Bytes of weights written since the last wait.
-    queued: AtomicU64,
     counters: profile::Counters,
     /// Multiply-adds in one submission of a prompt.
     pub most_work: u64,
@@ -121,7 +116,6 @@ impl Gpu {
             pipelines: Mutex::default(),
             choices: Mutex::default(),
             staging: Mutex::default(),
-            queued: AtomicU64::new(0),
             counters: profile::Counters::default(),
             most_work,
             paced: Mutex::default(),
@@ -173,34 +167,22 @@ impl Gpu {
         Error::OutOfMemory { adapter, label, needed, in_use: self.pool.bytes(), budget: self.budget }
     }
 
-    /// Queues bytes for a buffer, from a multiple of 4: they arrive before the next submission.
-    pub fn write(&self, buffer: &PooledBuffer, offset: u64, bytes: &[u8]) {
-        let whole = bytes.len() / 4 * 4;
-        self.queue.write_buffer(buffer.buffer(), offset, &bytes[..whole]);
+    /// Queues bytes for a tensor, from a multiple of 4 on: they arrive before the next submission.
+    pub fn write(&self, tensor: &Tensor, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let (buffer, first) = compute::gpu_place(tensor)?;
+        let (offset, whole) = (first + offset, bytes.len() / 4 * 4);
+        self.queue.write_buffer(buffer, offset, &bytes[..whole]);
         if whole < bytes.len() {
             let mut tail = [0u8; 4];
             tail[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-            self.queue.write_buffer(buffer.buffer(), offset + whole as u64, &tail);
+            self.queue.write_buffer(buffer, offset + whole as u64, &tail);
         }
+        Ok(())
     }
 
     /// Offsets of bindings are multiples of this.
     pub fn binding_alignment(&self) -> u64 {
         u64::from(self.device.limits().min_storage_buffer_offset_alignment)
-    }
-
-    /// Uploads a piece of a model file to a place in a buffer, waiting now and then so that host staging stays small.
-    pub fn upload(&self, buffer: &PooledBuffer, offset: u64, piece: &MappedPiece) -> Result<(), Error> {
-        for start in (0..piece.bytes.len()).step_by(UPLOAD_CHUNK) {
-            let end = piece.bytes.len().min(start + UPLOAD_CHUNK);
-            self.write(buffer, offset + start as u64, &piece.bytes(start..end));
-            let queued = self.queued.fetch_add((end - start) as u64, Ordering::Relaxed);
-            if queued + UPLOAD_CHUNK as u64 > MOST_QUEUED_BYTES {
-                self.queued.store(0, Ordering::Relaxed);
-                self.wait(self.queue.submit([]))?;
-            }
-        }
-        Ok(())
     }
 
     /// Copies the first `bytes` of one buffer to another.
@@ -211,7 +193,7 @@ impl Gpu {
     }
 
     fn wait(&self, index: wgpu::SubmissionIndex) -> Result<(), Error> {
-        let timeout = Some(std::time::Duration::from_secs(TIMEOUT_S));
+        let timeout = Some(TIMEOUT);
         let waited = self.device.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout });
         self.check()?;
         match waited {
@@ -224,7 +206,7 @@ impl Gpu {
                 Err(Error::Gpu { adapter: self.adapter.name.clone(), message })
             }
             Err(wgpu::PollError::Timeout) => {
-                Err(Error::GpuTimeout { adapter: self.adapter.name.clone(), seconds: TIMEOUT_S })
+                Err(Error::GpuTimeout { adapter: self.adapter.name.clone(), seconds: TIMEOUT.as_secs() })
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::mpsc;
 
-use super::Gpu;
 use super::pool::lock;
+use super::{Gpu, TIMEOUT};
 use crate::Error;
 
 /// A copy that was submitted; the bytes can be collected later, while more work runs.
@@ -27,7 +27,8 @@ impl Readback {
     pub fn wait(self, gpu: &Gpu) -> Result<Vec<u8>, Error> {
         gpu.wait(self.index)?;
         let unmapped = |message: String| Error::Gpu { adapter: gpu.adapter.name.clone(), message };
-        match self.mapped.try_recv() {
+        // Another thread that waits for the device may have taken the answer and be about to pass it on.
+        match self.mapped.recv_timeout(TIMEOUT) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(unmapped(error.to_string())),
             Err(_) => return Err(unmapped("a readback was not mapped after its submission".to_owned())),
@@ -56,5 +57,30 @@ impl Gpu {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         })
+    }
+}
+
+#[cfg(all(test, feature = "gpu-tests"))]
+mod tests {
+    use super::*;
+    use crate::{DeviceCache, DeviceOptions};
+
+    /// Threads that wait for the same device take each other's answers from the driver, and lose none.
+    #[test]
+    fn several_threads_read_at_once() {
+        let options = DeviceOptions { cache: DeviceCache::Off, ..DeviceOptions::default() };
+        let gpu = pollster::block_on(Gpu::open(&options, |_| true)).unwrap().expect("an adapter");
+        std::thread::scope(|scope| {
+            for thread in 0..4u32 {
+                let gpu = &gpu;
+                scope.spawn(move || {
+                    for i in 0..200u32 {
+                        let bytes = [thread, i].map(u32::to_le_bytes).concat();
+                        let buffer = gpu.filled("numbers", &bytes, wgpu::BufferUsages::COPY_SRC);
+                        assert_eq!(gpu.read_raw(&buffer, 8).unwrap(), bytes);
+                    }
+                });
+            }
+        });
     }
 }

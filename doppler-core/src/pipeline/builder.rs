@@ -10,6 +10,7 @@ use doppler_sampling::WORDS;
 use super::DecoderPipeline;
 use super::next::Choice;
 use crate::decoder::Decoder;
+use crate::gpu::Uploads;
 use crate::kv_cache::{KvCache, stored_as};
 use crate::{Device, Error, MemoryPlan};
 
@@ -84,11 +85,11 @@ impl PipelineBuilder {
         self.build_with_progress(|_, _| {}).await
     }
 
-    /// [`PipelineBuilder::build`], telling bytes loaded and in total.
+    /// [`PipelineBuilder::build`]; `progress` hears, on the calling thread, bytes loaded and in total.
     ///
     /// # Errors
     /// As [`PipelineBuilder::build`].
-    pub async fn build_with_progress(self, progress: impl FnMut(u64, u64)) -> Result<DecoderPipeline, Error> {
+    pub async fn build_with_progress(self, mut progress: impl FnMut(u64, u64)) -> Result<DecoderPipeline, Error> {
         let model = Arc::new(Model::open(&self.path)?);
         // Sizes that tensors of the file have are sizes that can be planned with.
         model.check_tensors()?;
@@ -98,7 +99,13 @@ impl PipelineBuilder {
         let plan = self.plan_for(&model, max_seq_len);
         let budgets = [self.memory_budget, self.device.memory_budget()];
         plan.check(budgets.into_iter().flatten().min(), max_seq_len)?;
-        let decoder = Decoder::load(&self.device, &model, kv, progress)?;
+        let mut uploads = Uploads::default();
+        let on_cpu = self.device.gpu().is_none();
+        let decoder = Decoder::load(&self.device, &model, kv, &mut uploads, |done, total| {
+            if on_cpu {
+                progress(done, total);
+            }
+        })?;
         let cache = KvCache::new(&self.device, config, kv, 1, max_seq_len)?;
         let scalar = |label| self.device.alloc(label, &[1], DType::U32);
         let mut pipeline = DecoderPipeline {
@@ -122,7 +129,7 @@ impl PipelineBuilder {
             many: None,
             decode: None,
         };
-        pipeline.warm_up()?;
+        pipeline.warm_up(uploads, progress)?;
         Ok(pipeline)
     }
 }

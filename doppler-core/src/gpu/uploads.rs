@@ -1,0 +1,48 @@
+//! Weights on their way to a GPU: their tensors are made first, so that kernels can be recorded and compiled over them while
+//! what they hold is still being uploaded.
+
+use super::Gpu;
+use crate::tensor::MappedPiece;
+use crate::{Error, Tensor};
+
+/// Bytes of weights written at once.
+const CHUNK: usize = 16 << 20;
+/// Bytes of weights on their way before the way is waited for.
+pub(crate) const MOST_QUEUED_BYTES: u64 = 6 * CHUNK as u64;
+
+/// Tensors on a GPU, and the piece of a model's file that each is still to hold.
+#[derive(Debug, Default)]
+pub(crate) struct Uploads(Vec<(Tensor, MappedPiece)>);
+
+impl Uploads {
+    /// Has `to` hold what `piece` does.
+    pub fn add(&mut self, to: &Tensor, piece: MappedPiece) {
+        self.0.push((to.clone(), piece));
+    }
+
+    /// Uploads everything and waits until it is there; now and then in between, so that host staging stays small. `progress`
+    /// hears bytes done and in total.
+    ///
+    /// Other threads may use the device meanwhile, for all that does not read these tensors.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn run(self, gpu: &Gpu, mut progress: impl FnMut(u64, u64)) -> Result<(), Error> {
+        let total = self.0.iter().map(|(_, piece)| piece.bytes.len() as u64).sum();
+        let (mut done, mut queued) = (0, 0);
+        for (tensor, piece) in self.0 {
+            for start in (0..piece.bytes.len()).step_by(CHUNK) {
+                let end = piece.bytes.len().min(start + CHUNK);
+                gpu.write(&tensor, start as u64, &piece.bytes(start..end))?;
+                queued += (end - start) as u64;
+                if queued + CHUNK as u64 > MOST_QUEUED_BYTES {
+                    gpu.wait(gpu.queue.submit([]))?;
+                    queued = 0;
+                }
+                done += (end - start) as u64;
+                progress(done, total);
+            }
+        }
+        gpu.wait(gpu.queue.submit([]))
+    }
+}
