@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use doppler_kernels::{GemmHalf, HalfRows, MatMul, linear};
+use doppler_kernels::{GemmA8, GemmHalf, HalfRows, Int8Rows, MatMul, linear};
 use doppler_rdrr::{DType, Model, TensorEntry, dequantize};
 
 use crate::gpu::Uploads;
@@ -111,7 +111,7 @@ impl Matrix {
         if let [part] = self.parts.as_slice() { Some(&part.tensor) } else { None }
     }
 
-    /// Records `y = x · weightᵀ` for `rows` rows of `x`; in f16 on matrix units where `x` came in that form, too.
+    /// Records `y = x · weightᵀ` for `rows` rows of `x`; in f16 on matrix units, or in int8, where `x` came in that form, too.
     pub fn record(&self, recorder: &mut Recorder, rows: usize, x: &Input<'_>, y: &Tensor) -> Result<(), Error> {
         self.parts.iter().try_for_each(|part| {
             let kernel = MatMul {
@@ -122,9 +122,12 @@ impl Matrix {
                 y_stride: self.rows,
                 y_offset: part.first_row,
             };
-            match &x.half {
-                Some(half) if GemmHalf::takes(self.dtype, self.cols) => {
+            match x.rounded {
+                Some(Rounded::Half(half)) if GemmHalf::takes(self.dtype, self.cols) => {
                     recorder.record(GemmHalf { of: kernel, parts: 1 }, &[&half.rows, &part.tensor, y, &half.scale])
+                }
+                Some(Rounded::Int8(int8)) if GemmA8::takes(self.dtype, self.cols) => {
+                    recorder.record(GemmA8(kernel), &[int8, &part.tensor, y])
                 }
                 _ => recorder.record(kernel, &[x.plain, &part.tensor, y]),
             }
@@ -132,10 +135,31 @@ impl Matrix {
     }
 }
 
-/// The input of products: rows as f32 and, where products of many rows run on matrix units, as f16.
+/// The input of products: rows as f32 and, where products of so many rows take them so, rounded.
 pub(crate) struct Input<'a> {
     pub plain: &'a Tensor,
-    pub half: Option<&'a Half>,
+    pub rounded: Option<&'a Rounded>,
+}
+
+/// Rows as products of many rows take them besides f32: in f16 on matrix units, in int8 on a GPU without.
+pub(crate) enum Rounded {
+    Half(Half),
+    Int8(Tensor),
+}
+
+impl Rounded {
+    /// Room for `rows` rows of `cols`, if so many are rounded; to int8 for matrices that are `packed` only.
+    pub fn new(device: &Device, rows: usize, cols: usize, packed: bool) -> Result<Option<Rounded>, Error> {
+        if device.gpu().is_none() || device.exact() || rows <= linear::MOST_ROWS {
+            Ok(None)
+        } else if on_matrix_units(device, rows) {
+            cols.is_multiple_of(32).then(|| Half::new(device, rows, cols).map(Rounded::Half)).transpose()
+        } else if packed && linear::takes_cols(cols) {
+            Ok(Some(Rounded::Int8(device.alloc("int8", &[rows, cols], DType::A8)?)))
+        } else {
+            Ok(None)
+        }
+    }
 }
 
 /// Whether products of so many rows, and their attention, run in f16 on matrix units.
@@ -182,9 +206,16 @@ impl Half {
 
 impl<'a> Input<'a> {
     /// Records what `x` still needs to be an input.
-    pub fn new(recorder: &mut Recorder, x: &'a Tensor, half: Option<&'a Half>) -> Result<Input<'a>, Error> {
-        half.map_or(Ok(()), |half| half.fill(recorder, x))?;
-        Ok(Input { plain: x, half })
+    pub fn new(recorder: &mut Recorder, x: &'a Tensor, rounded: Option<&'a Rounded>) -> Result<Input<'a>, Error> {
+        match rounded {
+            Some(Rounded::Half(half)) => half.fill(recorder, x)?,
+            Some(Rounded::Int8(int8)) => {
+                let [rows, cols] = *int8.shape() else { unreachable!("rows and columns") };
+                recorder.record(Int8Rows { rows, cols }, &[x, int8])?;
+            }
+            None => {}
+        }
+        Ok(Input { plain: x, rounded })
     }
 }
 

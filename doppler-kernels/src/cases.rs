@@ -172,10 +172,27 @@ impl Case {
                 DType::C8 => self.tolerance.check_quantized(&values, expected, 1.01),
                 _ => self.tolerance.check(&values, expected),
             };
-            checked.map_err(|miss| format!("{}: {miss}", operand.name))?;
+            let sums = if operand.dtype == DType::A8 { check_sums(actual, operand.cols()) } else { Ok(()) };
+            checked.and(sums).map_err(|miss| format!("{}: {miss}", operand.name))?;
         }
         Ok(())
     }
+}
+
+/// Whether rows of `cols` int8 activations say what the halves of their blocks sum up to: no number shows it.
+fn check_sums(rows: &[u8], cols: usize) -> Result<(), String> {
+    for (r, row) in rows.chunks_exact(cols / 32 * DType::A8.block_bytes()).enumerate() {
+        let (quants, infos) = row.split_at(cols);
+        for (h, half) in quants.chunks_exact(16).enumerate() {
+            let at = h / 2 * 8 + 4 + h % 2 * 2;
+            let (sum, said) =
+                (half.iter().map(|q| i16::from(*q as i8)).sum::<i16>(), i16::from_le_bytes([infos[at], infos[at + 1]]));
+            if sum != said {
+                return Err(format!("row {r}, sixteen {h} sums up to {sum}, not {said}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Tolerance {

@@ -22,8 +22,10 @@ pub mod embed;
 mod error;
 pub mod gated_act;
 pub mod gated_half;
+pub mod gemm_a8;
 pub mod gemm_half;
 pub mod half_rows;
+pub mod int8_rows;
 mod isa;
 pub mod join_half;
 mod kernel;
@@ -54,8 +56,10 @@ pub use embed::Embed;
 pub use error::Error;
 pub use gated_act::GatedActivation;
 pub use gated_half::GatedHalf;
+pub use gemm_a8::GemmA8;
 pub use gemm_half::GemmHalf;
 pub use half_rows::HalfRows;
+pub use int8_rows::Int8Rows;
 pub use isa::Instructions;
 pub use join_half::JoinHalf;
 pub use kernel::{Access, Kernel, Operand};
@@ -91,8 +95,10 @@ pub static KERNELS: &[Entry] = &[
     embed::ENTRY,
     gated_act::ENTRY,
     gated_half::ENTRY,
+    gemm_a8::ENTRY,
     gemm_half::ENTRY,
     half_rows::ENTRY,
+    int8_rows::ENTRY,
     join_half::ENTRY,
     kv_write::ENTRY,
     linear::ENTRY,

@@ -3,7 +3,7 @@
 use doppler_core::kernels::cases::random_weights;
 use doppler_core::kernels::{
     Access, Add, ArgMax, Attention, AttentionDecode, AttentionReduce, AttentionSplit, Case, Embed, GatedActivation,
-    Kernel, KvWrite, MatMul, Operand, RmsNorm, Rope, Softmax, Stream, Tolerance, TopK,
+    GemmA8, Int8Rows, Kernel, KvWrite, MatMul, Operand, RmsNorm, Rope, Softmax, Stream, Tolerance, TopK,
 };
 use doppler_core::rdrr::{Activation, DType};
 
@@ -57,7 +57,7 @@ pub struct Scale {
 pub const TEST: Scale = Scale { decoders: &[TINY], prefill: 16, stream: 1 << 16, product: [16, 64, 256], deep: 512 };
 /// For a software GPU.
 pub const SOFTWARE: Scale =
-    Scale { decoders: &[SMOLLM2_135M], prefill: 16, stream: 1 << 22, product: [64, 512, 512], deep: 1024 };
+    Scale { decoders: &[SMOLLM2_135M], prefill: 64, stream: 1 << 22, product: [64, 512, 512], deep: 1024 };
 /// For the CPU.
 pub const HOST: Scale =
     Scale { decoders: &[SMOLLM2_135M], prefill: 128, stream: 1 << 24, product: [256, 2048, 2048], deep: 0 };
@@ -121,6 +121,12 @@ fn product(label: String, weight: DType, [rows, out_features, in_features]: [usi
     Bench::new(label, kernel, 0, Work::Flops(2 * (rows * out_features * in_features) as u64))
 }
 
+/// The same of rows in int8.
+fn int8_product(label: String, weight: DType, [rows, out_features, in_features]: [usize; 3]) -> Bench {
+    let product = MatMul { rows, out_features, in_features, weight, y_stride: out_features, y_offset: 0 };
+    Bench::new(label, GemmA8(product), 0, Work::Flops(2 * (rows * out_features * in_features) as u64))
+}
+
 /// Everything at a scale, the roofs first.
 pub fn benches(scale: &Scale) -> Vec<Bench> {
     let mut benches = vec![
@@ -161,6 +167,16 @@ fn matrices(d: &Decoder, prefill: usize) -> Vec<Bench> {
         if benches.iter().all(|bench| bench.label != label) {
             benches.push(product(label, weight, [prefill, hidden, mlp]));
         }
+    }
+    benches.push(Bench::stream(format!("{}_prefill_mlp", d.name), Int8Rows { rows: prefill, cols: mlp }));
+    // Beside what they take the place of, where that is not there yet.
+    for &weight in DType::WEIGHTS.iter().filter(|weight| GemmA8::takes(**weight, mlp)) {
+        let shape = [prefill, hidden, mlp];
+        let label = format!("{}_prefill_down_proj_{weight}", d.name);
+        if benches.iter().all(|bench| bench.label != label) {
+            benches.push(product(label.clone(), weight, shape));
+        }
+        benches.push(int8_product(label, weight, shape));
     }
     benches
 }

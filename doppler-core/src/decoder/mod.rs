@@ -16,7 +16,7 @@ use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::gpu::Uploads;
 use crate::kv_cache::KvCache;
-use crate::weights::{Half, Input, Matrix, load_vector, on_matrix_units};
+use crate::weights::{Input, Matrix, Rounded, load_vector, on_matrix_units};
 use crate::{Device, Error, Recorder, Recording, Tensor};
 use fused::{FusedLayer, Stacked};
 pub(crate) use next::{NextToken, Places};
@@ -53,6 +53,13 @@ struct Layer {
     down_proj: Matrix,
     /// Of the MLP's output.
     post_mlp_norm: Option<Tensor>,
+}
+
+impl Layer {
+    fn matrices(&self) -> [&Matrix; 7] {
+        let [q, k, v] = [&self.q_proj, &self.k_proj, &self.v_proj].map(|projection| &projection.matrix);
+        [q, k, v, &self.o_proj, &self.gate_proj, &self.up_proj, &self.down_proj]
+    }
 }
 
 /// The way to queries, keys or values: a matrix, and what a family adds to it.
@@ -207,7 +214,8 @@ impl Decoder {
         let Inputs { cache, ids, start, rows, logit_rows } = inputs;
         let mut recorder = Recorder::new();
         let r = &mut recorder;
-        let s = Scratch::new(device, c, rows)?;
+        let packed = self.layers.iter().flat_map(Layer::matrices).any(|matrix| linear::takes(matrix.dtype));
+        let s = Scratch::new(device, c, rows, packed)?;
         let matrix_units = on_matrix_units(device, rows);
         let splits = splits(cache.capacity, c.num_attention_heads);
         let partials = if device.gpu().is_some() && rows == 1 && splits > 1 {
@@ -221,7 +229,7 @@ impl Decoder {
         for (i, layer) in self.layers.iter().enumerate() {
             let (keys, values) = &cache.layers[i];
             r.record(self.rms_norm(rows), &[&s.hidden, &layer.input_layernorm, &s.normed])?;
-            let x = &Input::new(r, &s.normed, s.half_hidden.as_ref())?;
+            let x = &Input::new(r, &s.normed, s.rounded_hidden.as_ref())?;
             let rope = c.rope_layers[i].then(|| cache.rope(c.layer_types[i]));
             let q = self.project(r, &layer.q_proj, rows, c.num_attention_heads, rope, start, x, &s.q)?;
             let k = self.project(r, &layer.k_proj, rows, c.num_key_value_heads, rope, start, x, &s.k)?;
@@ -244,17 +252,17 @@ impl Decoder {
                 matrix_units,
                 &[q, keys, values, start, &s.attended],
             )?;
-            let x = Input::new(r, &s.attended, s.half_attended.as_ref())?;
+            let x = Input::new(r, &s.attended, s.rounded_attended.as_ref())?;
             layer.o_proj.record(r, rows, &x, &s.branch)?;
             self.join(r, rows, &s, layer.post_attention_norm.as_ref(), &s.hidden, &s.residual)?;
 
             r.record(self.rms_norm(rows), &[&s.residual, &layer.mlp_norm, &s.normed])?;
-            let x = Input::new(r, &s.normed, s.half_hidden.as_ref())?;
+            let x = Input::new(r, &s.normed, s.rounded_hidden.as_ref())?;
             layer.gate_proj.record(r, rows, &x, &s.gate)?;
             layer.up_proj.record(r, rows, &x, &s.up)?;
             let activation = GatedActivation { rows, cols: c.intermediate_size, activation: c.hidden_act };
             r.record(activation, &[&s.gate, &s.up, &s.activated])?;
-            let x = Input::new(r, &s.activated, s.half_activated.as_ref())?;
+            let x = Input::new(r, &s.activated, s.rounded_activated.as_ref())?;
             layer.down_proj.record(r, rows, &x, &s.branch)?;
             self.join(r, rows, &s, layer.post_mlp_norm.as_ref(), &s.residual, &s.hidden)?;
         }
@@ -351,7 +359,7 @@ impl Decoder {
         }
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
         // Logits stay as near to f32 arithmetic as they can.
-        let x = Input { plain: &normed, half: None };
+        let x = Input { plain: &normed, rounded: None };
         match c.final_logit_softcapping {
             None => head.record(r, logit_rows, &x, &logits)?,
             Some(cap) => {
@@ -467,17 +475,17 @@ struct Scratch {
     gate: Tensor,
     up: Tensor,
     activated: Tensor,
-    /// `normed`, `attended` and `activated` as products on matrix units take them.
-    half_hidden: Option<Half>,
-    half_attended: Option<Half>,
-    half_activated: Option<Half>,
+    /// `normed`, `attended` and `activated` as products of many rows take them.
+    rounded_hidden: Option<Rounded>,
+    rounded_attended: Option<Rounded>,
+    rounded_activated: Option<Rounded>,
 }
 
 impl Scratch {
-    fn new(device: &Device, c: &ModelConfig, rows: usize) -> Result<Scratch, Error> {
+    /// `packed` says whether some matrices of the layers are.
+    fn new(device: &Device, c: &ModelConfig, rows: usize, packed: bool) -> Result<Scratch, Error> {
         let alloc = |label, cols| device.alloc(label, &[rows, cols], DType::F32);
-        let units = on_matrix_units(device, rows);
-        let half = |cols: usize| (units && cols.is_multiple_of(32)).then(|| Half::new(device, rows, cols)).transpose();
+        let rounded = |cols| Rounded::new(device, rows, cols, packed);
         Ok(Scratch {
             hidden: alloc("hidden", c.hidden_size)?,
             residual: alloc("residual", c.hidden_size)?,
@@ -490,16 +498,16 @@ impl Scratch {
             gate: alloc("gate", c.intermediate_size)?,
             up: alloc("up", c.intermediate_size)?,
             activated: alloc("activated", c.intermediate_size)?,
-            half_hidden: half(c.hidden_size)?,
-            half_attended: half(c.q_dim())?,
-            half_activated: half(c.intermediate_size)?,
+            rounded_hidden: rounded(c.hidden_size)?,
+            rounded_attended: rounded(c.q_dim())?,
+            rounded_activated: rounded(c.intermediate_size)?,
         })
     }
 }
 
 /// Bytes of activations for `rows` rows with `logit_rows` rows of logits: of the pass that takes the most.
 pub(crate) fn scratch_bytes(c: &ModelConfig, rows: usize, logit_rows: usize) -> u64 {
-    // The half sizes are those of f16 copies, and a scale for each.
+    // The half sizes are those of f16 copies, and a scale for each; copies in int8 are smaller, and made where these are not.
     let half = (c.hidden_size + c.q_dim() + c.intermediate_size) / 2 + 3;
     let plain = 4 * c.hidden_size + 3 * c.q_dim() + 4 * c.kv_dim() + 3 * c.intermediate_size;
     let elements = |rows: usize| (rows * plain).max(prompt::scratch_elements(c, rows)) + rows * half;

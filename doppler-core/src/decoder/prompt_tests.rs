@@ -14,6 +14,7 @@ use random_model::{llama, write};
 
 use super::*;
 use crate::decoder::scratch_bytes;
+use crate::gpu::Uploads;
 use crate::kv_cache::stored_as;
 use crate::{DeviceChoice, DeviceOptions};
 
@@ -24,7 +25,9 @@ const CHUNKS: [(usize, usize); 4] = [(21, 21), (40, 2), (9, 0), (70, 1)];
 fn logits(device: &Device, path: &Path, kv: DType, fused: bool) -> Vec<f32> {
     let model = Arc::new(Model::open(path).unwrap());
     let kv = stored_as(kv, model.config()).unwrap();
-    let decoder = Decoder::load(device, &model, kv, |_, _| {}).unwrap();
+    let mut uploads = Uploads::default();
+    let decoder = Decoder::load(device, &model, kv, &mut uploads, |_, _| {}).unwrap();
+    uploads.run(device.gpu().unwrap(), |_, _| {}).unwrap();
     let c = &decoder.config;
     let cache = KvCache::new(device, c, kv, 140, 600).unwrap();
     let start = device.alloc("start", &[1], DType::U32).unwrap();
@@ -132,7 +135,8 @@ fn what_is_not_taken_is_said() {
         let path = folder.path().join(name);
         write(llama(), formats, &path);
         let device = block_on(Device::open(options)).unwrap();
-        let decoder = Decoder::load(&device, &Arc::new(Model::open(&path).unwrap()), DType::F16, |_, _| {}).unwrap();
+        let model = Arc::new(Model::open(&path).unwrap());
+        let decoder = Decoder::load(&device, &model, DType::F16, &mut Uploads::default(), |_, _| {}).unwrap();
         decoder.why_prompts_are_not_fused(&device).map(str::to_owned)
     };
     let said = why("bf16", &|_| DType::BF16, &options).unwrap();

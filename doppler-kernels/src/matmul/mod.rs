@@ -50,7 +50,7 @@ const GEMV_ROWS: usize = 8;
 /// Output features of a workgroup of the subgroup GEMV.
 const FEATURES: u32 = 4;
 
-const PARAMS: &str = include_str!("params.wgsl");
+pub(crate) const PARAMS: &str = include_str!("params.wgsl");
 const GEMV: &str = include_str!("gemv.wgsl");
 const GEMV_SUBGROUP: &str = include_str!("gemv_subgroup.wgsl");
 pub(crate) const GEMM: &str = include_str!("gemm.wgsl");
