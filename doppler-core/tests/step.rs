@@ -1,4 +1,4 @@
-//! Decode steps on int8 activations against the same steps in f32, for everything in which families differ.
+//! Decode steps on int8 activations against the same steps in f32, for everything in which families differ; and prompts.
 #![cfg(feature = "gpu-tests")]
 #![allow(clippy::unwrap_used)] // clippy knows tests, not the functions that they call
 
@@ -121,6 +121,62 @@ fn caches_of_int8() {
     let narrow =
         ModelConfig { head_dim: 32, rotary_dim: 32, num_attention_heads: 8, num_key_value_heads: 2, ..llama() };
     check_with("heads of one block", narrow, q8, DType::Q8_0);
+}
+
+/// All logits of a prompt, and the kernels that were chosen for it.
+fn prompt(path: &Path, options: &DeviceOptions) -> (Vec<f32>, Vec<String>) {
+    block_on(async {
+        let device = Device::open(options).await.unwrap();
+        // In chunks of 50 and 40 rows: over a tile of 32 rows and more, and one of 64 not full.
+        let builder = DecoderPipeline::builder(&device, path).max_seq_len(100).prefill_chunk(50);
+        let mut pipeline = builder.build().await.unwrap();
+        let tokens: Vec<u32> = (0..90).map(|i| i * 41 % 333).collect();
+        let logits = pipeline.forward(&tokens, tokens.len()).await.unwrap().values;
+        (logits, device.kernel_variants().into_keys().collect())
+    })
+}
+
+/// Without matrix units, rows of a prompt are rounded to int8 as well, by no more than that explains; exact ones are not.
+#[test]
+fn prompts() {
+    let folder = tempfile::tempdir().unwrap();
+    let better = |name: &str| if name.contains("v_proj") || name.contains("down") { DType::Q6_K } else { DType::Q4_K };
+    let odd = ModelConfig { intermediate_size: 96, ..llama() };
+    let some = |name: &str| if name.contains("gate") { DType::F16 } else { DType::Q4_1 };
+    let formats: [(_, _, &dyn Fn(&str) -> DType); 5] = [
+        ("Q4_0", llama(), &|_| DType::Q4_0),
+        ("Q8_0", llama(), &|_| DType::Q8_0),
+        ("a mix", llama(), &better),
+        ("a matrix that is not packed", llama(), &some),
+        ("columns that are not taken", odd, &|_| DType::Q8_0),
+    ];
+    for (label, config, formats) in formats {
+        let path = folder.path().join(label);
+        write(config, formats, &path);
+        for adapter in block_on(Device::adapters()) {
+            let rounded = DeviceOptions { choice: DeviceChoice::Named(adapter.name), ..DeviceOptions::default() };
+            let device = block_on(Device::open(&rounded)).unwrap();
+            let matrix_units = device.report().tier.unwrap().cooperative_matrix;
+            let (fast, kernels) = prompt(&path, &rounded);
+            let has = |kernels: &[String], name: &str| kernels.iter().any(|kernel| kernel.starts_with(name));
+            assert_eq!(
+                (has(&kernels, "gemm_a8"), has(&kernels, "int8_rows")),
+                (!matrix_units, !matrix_units),
+                "{label}"
+            );
+            let (exact, kernels) = prompt(&path, &DeviceOptions { exact: true, ..rounded });
+            assert!(!has(&kernels, "gemm_a8") && !has(&kernels, "int8_rows"), "{label}: {kernels:?}");
+            let off = size(fast.iter().zip(&exact).map(|(f, e)| f - e)) / size(exact.iter().copied());
+            assert!(off > 0.0 && off < 0.03, "{label}: off by {off:.4} of the logits' size");
+        }
+    }
+    // Nothing is rounded for matrices of which none takes it.
+    let path = folder.path().join("f16");
+    write(llama(), |_| DType::F16, &path);
+    let adapter = block_on(Device::adapters()).remove(0);
+    let options = DeviceOptions { choice: DeviceChoice::Named(adapter.name), ..DeviceOptions::default() };
+    let (_, kernels) = prompt(&path, &options);
+    assert!(kernels.iter().all(|kernel| !kernel.starts_with("int8_rows")), "{kernels:?}");
 }
 
 /// What int8 does not take is said, and computed in f32.

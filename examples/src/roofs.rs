@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use doppler_core::kernels::cases::random_weights;
-use doppler_core::kernels::{Access, Case, GemmHalf, Kernel, MatMul, Stream, Tolerance};
+use doppler_core::kernels::{Access, Case, GemmA8, GemmHalf, Kernel, MatMul, Stream, Tolerance};
 use doppler_core::prelude::*;
 use doppler_core::time_case;
 
@@ -32,7 +32,10 @@ pub fn measure(device: &Device, exact: bool) -> Result<Roofs> {
     let product = MatMul { rows: n / 2, out_features: n, in_features: n, weight, y_stride: n, y_offset: 0 };
     let mut timed = vec![fastest(device, case(product.clone()))?];
     if !exact && !small {
-        timed.push(fastest(device, case(GemmHalf { of: product, parts: 1 }))?);
+        timed.push(fastest(device, case(GemmHalf { of: product.clone(), parts: 1 }))?);
+    }
+    if !exact && report.executor == "gpu" {
+        timed.push(fastest(device, case(GemmA8(MatMul { weight: DType::Q8_0, ..product })))?);
     }
     let (name, seconds) = timed.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).context("products")?;
     Ok(Roofs { bandwidth, arithmetic: (n * n * n) as f64 / seconds, product: name })

@@ -139,6 +139,10 @@ pub fn benches(scale: &Scale) -> Vec<Bench> {
     }
     for decoder in scale.decoders {
         benches.extend(matrices(decoder, scale.prefill));
+        // The CPU rounds within its products.
+        if scale.deep > 0 {
+            benches.extend(int8_products(decoder, scale.prefill, &benches));
+        }
         for rows in [1, scale.prefill] {
             benches.extend(rest(decoder, rows));
         }
@@ -168,12 +172,19 @@ fn matrices(d: &Decoder, prefill: usize) -> Vec<Bench> {
             benches.push(product(label, weight, [prefill, hidden, mlp]));
         }
     }
-    benches.push(Bench::stream(format!("{}_prefill_mlp", d.name), Int8Rows { rows: prefill, cols: mlp }));
-    // Beside what they take the place of, where that is not there yet.
+    benches
+}
+
+/// A prompt's products in int8 in every format, each beside what it takes the place of where that is not there yet, and the
+/// rounding before them.
+fn int8_products(d: &Decoder, prefill: usize, before: &[Bench]) -> Vec<Bench> {
+    let (hidden, mlp) = (d.hidden_size, d.intermediate_size);
+    let rows = Int8Rows { rows: prefill, cols: mlp };
+    let mut benches = vec![Bench::stream(format!("{}_prefill_mlp", d.name), rows)];
     for &weight in DType::WEIGHTS.iter().filter(|weight| GemmA8::takes(**weight, mlp)) {
         let shape = [prefill, hidden, mlp];
         let label = format!("{}_prefill_down_proj_{weight}", d.name);
-        if benches.iter().all(|bench| bench.label != label) {
+        if before.iter().all(|bench| bench.label != label) {
             benches.push(product(label.clone(), weight, shape));
         }
         benches.push(int8_product(label, weight, shape));
