@@ -20,8 +20,8 @@ impl Uploads {
         self.0.push((to.clone(), piece));
     }
 
-    /// Uploads everything and waits until it is there; now and then in between, so that host staging stays small. `progress`
-    /// hears bytes done and in total.
+    /// Uploads everything, waiting now and then so that host staging stays small; the last of it arrives before what is
+    /// submitted later. `progress` hears bytes done and in total.
     ///
     /// Other threads may use the device meanwhile, for all that does not read these tensors.
     ///
@@ -43,6 +43,8 @@ impl Uploads {
                 progress(done, total);
             }
         }
-        gpu.wait(gpu.queue.submit([]))
+        // So that it sets out at once, and a device that was lost says so here.
+        gpu.queue.submit([]);
+        gpu.check()
     }
 }
