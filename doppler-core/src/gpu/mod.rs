@@ -12,8 +12,8 @@ mod readback;
 mod uploads;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use doppler_kernels::{Entry, KERNELS, Tier};
 
@@ -32,6 +32,8 @@ use crate::{DeviceOptions, Error, Tensor};
 
 /// How long a submission may take before it counts as hung.
 const TIMEOUT: Duration = Duration::from_secs(300);
+/// And how long other threads may have to wait before they read what they mapped.
+const SLICE: Duration = Duration::from_millis(1);
 
 /// An opened GPU.
 pub(crate) struct Gpu {
@@ -56,6 +58,9 @@ pub(crate) struct Gpu {
     /// The variants that were chosen, by kernel and dtype.
     choices: Mutex<BTreeMap<String, String>>,
     staging: Mutex<Vec<wgpu::Buffer>>,
+    /// Whoever polls a lost device frees its buffers, those too that another thread has mapped and reads: written to while
+    /// that is read, and read while polling.
+    reading: RwLock<()>,
     counters: profile::Counters,
     /// Multiply-adds in one submission of a prompt.
     pub most_work: u64,
@@ -116,6 +121,7 @@ impl Gpu {
             pipelines: Mutex::default(),
             choices: Mutex::default(),
             staging: Mutex::default(),
+            reading: RwLock::default(),
             counters: profile::Counters::default(),
             most_work,
             paced: Mutex::default(),
@@ -192,15 +198,26 @@ impl Gpu {
         self.queue.submit([encoder.finish()]);
     }
 
+    fn poll(&self, how: wgpu::PollType) -> Result<wgpu::PollStatus, wgpu::PollError> {
+        let _polling = self.reading.read().unwrap_or_else(PoisonError::into_inner);
+        self.device.poll(how)
+    }
+
     fn wait(&self, index: wgpu::SubmissionIndex) -> Result<(), Error> {
-        let timeout = Some(TIMEOUT);
-        let waited = self.device.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout });
+        let started = Instant::now();
+        let waited = loop {
+            let waited =
+                self.poll(wgpu::PollType::Wait { submission_index: Some(index.clone()), timeout: Some(SLICE) });
+            if !matches!(waited, Err(wgpu::PollError::Timeout)) || started.elapsed() > TIMEOUT {
+                break waited;
+            }
+        };
         self.check()?;
         match waited {
             Ok(_) => Ok(()),
             Err(wgpu::PollError::WrongSubmissionIndex(..)) => {
                 // Nothing was submitted: a device that was lost in between says so when it is polled.
-                let _ = self.device.poll(wgpu::PollType::Poll);
+                let _ = self.poll(wgpu::PollType::Poll);
                 self.check()?;
                 let message = "a submission was not taken".to_owned();
                 Err(Error::Gpu { adapter: self.adapter.name.clone(), message })
@@ -216,7 +233,7 @@ impl Gpu {
         let adapter = self.adapter.name.clone();
         if matches!(*lock(&self.failure), Some(Failure::Unexpected(_))) {
             // A lost device fails every validation, and says that it is lost only when it is polled.
-            let _ = self.device.poll(wgpu::PollType::Poll);
+            let _ = self.poll(wgpu::PollType::Poll);
         }
         match lock(&self.failure).clone() {
             None => Ok(()),

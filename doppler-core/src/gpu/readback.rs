@@ -1,6 +1,6 @@
 //! Bytes on their way back from the GPU.
 
-use std::sync::mpsc;
+use std::sync::{PoisonError, mpsc};
 
 use super::pool::lock;
 use super::{Gpu, TIMEOUT};
@@ -33,10 +33,12 @@ impl Readback {
             Ok(Err(error)) => return Err(unmapped(error.to_string())),
             Err(_) => return Err(unmapped("a readback was not mapped after its submission".to_owned())),
         }
+        let reading = gpu.reading.write().unwrap_or_else(PoisonError::into_inner);
         let view = self.staging.get_mapped_range(..).map_err(|error| unmapped(error.to_string()))?;
         let bytes = view[..self.bytes].to_vec();
         drop(view);
         self.staging.unmap();
+        drop(reading);
         lock(&gpu.staging).push(self.staging);
         Ok(bytes)
     }

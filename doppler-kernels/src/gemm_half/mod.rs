@@ -55,7 +55,13 @@ impl GemmHalf {
         // In ns: what a block of columns takes those that run at a time, and an element to be written and read.
         let time = |parts: usize| {
             let (full, rest) = (tiles * parts / AT_A_TIME, tiles * parts % AT_A_TIME);
-            let last = if rest == 0 { 0 } else if rest <= AT_A_TIME / 2 { 60 } else { 100 };
+            let last = if rest == 0 {
+                0
+            } else if rest <= AT_A_TIME / 2 {
+                60
+            } else {
+                100
+            };
             let products = (100 * full + last) * blocks.div_ceil(parts) * 11_200 / 100;
             products + parts * rows * out_features / 500
         };
