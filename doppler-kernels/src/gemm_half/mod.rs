@@ -49,21 +49,13 @@ impl GemmHalf {
     /// The number of parts in which a product of these sizes takes a large device the least time.
     #[must_use]
     pub fn parts_that_fill(rows: usize, out_features: usize, in_features: usize) -> usize {
-        // Workgroups that run at a time, two on each of 128 processors; one where there are no more than half as many.
+        // Workgroups that run at a time, two on each of 128 processors: a product takes as long when they are fewer.
         const AT_A_TIME: usize = 256;
         let (tiles, blocks) = (tiles(rows, out_features), in_features.div_ceil(256));
-        // In ns: what a block of columns takes those that run at a time, and an element to be written and read.
+        // In ns, as one such device has it: what a block of columns takes those that run at a time, and what an element takes to
+        // be written and read.
         let time = |parts: usize| {
-            let (full, rest) = (tiles * parts / AT_A_TIME, tiles * parts % AT_A_TIME);
-            let last = if rest == 0 {
-                0
-            } else if rest <= AT_A_TIME / 2 {
-                60
-            } else {
-                100
-            };
-            let products = (100 * full + last) * blocks.div_ceil(parts) * 11_200 / 100;
-            products + parts * rows * out_features / 500
+            (tiles * parts).div_ceil(AT_A_TIME) * blocks.div_ceil(parts) * 11_200 + parts * rows * out_features / 200
         };
         // More than eight parts would be read for longer than they save; each has columns.
         let parts = (1..=blocks.min(8)).min_by_key(|parts| time(*parts)).unwrap_or(1);
@@ -116,15 +108,15 @@ impl Kernel for GemmHalf {
         ];
         files.extend(shared::load(self.of.weight));
         let gemm = Variant { name: "gemm", needs: Tier::PORTABLE, consts: vec![], files };
-        // Subgroups of 64 × 64 results read the least for each of them, but take all registers; those of 64 × 32 have some
-        // left for formats that are unpacked from many words. Small tiles fill a device when there are few.
+        // Subgroups of 64 × 64 results read the least for each of them. Small tiles waste less of few rows, and give more
+        // workgroups where there are few.
         let wide = self.coop("coop_128x128_64x64", [128, 128, 64, 32]);
         let large = self.coop("coop_128x128_64x32", [128, 128, 32, 64]);
         let small = self.coop("coop_64x128_64x32", [64, 128, 32, 64]);
-        if self.parts * tiles(self.of.rows, self.of.out_features) < 96 {
+        if self.of.rows <= 64 && self.of.in_features <= 8192
+            || self.parts * tiles(self.of.rows, self.of.out_features) < 96
+        {
             vec![small, large, wide, gemm]
-        } else if self.of.weight == DType::Q6_K || self.of.in_features > 8192 {
-            vec![large, wide, small, gemm]
         } else {
             vec![wide, large, small, gemm]
         }
@@ -183,7 +175,7 @@ mod tests {
     fn parts_fill_and_are_never_empty() {
         // Queries to values, o, gate and up, down and the values alone of an 8B Llama; a small model; a short prompt.
         let sizes = [(512, 6144, 4096), (512, 4096, 4096), (512, 28_672, 4096), (512, 4096, 14_336), (512, 1024, 4096)];
-        assert_eq!(sizes.map(|(r, n, k)| GemmHalf::parts_that_fill(r, n, k)), [2, 2, 1, 2, 8]);
+        assert_eq!(sizes.map(|(r, n, k)| GemmHalf::parts_that_fill(r, n, k)), [1, 2, 2, 2, 8]);
         assert_eq!([(512, 576, 576), (16, 576, 1536)].map(|(r, n, k)| GemmHalf::parts_that_fill(r, n, k)), [3, 6]);
         for parts in 1..40 {
             let k = 256 * parts;
