@@ -143,7 +143,8 @@ fn prompts() {
     let better = |name: &str| if name.contains("v_proj") || name.contains("down") { DType::Q6_K } else { DType::Q4_K };
     let odd = ModelConfig { intermediate_size: 96, ..llama() };
     let some = |name: &str| if name.contains("gate") { DType::F16 } else { DType::Q4_1 };
-    let formats: [(_, _, &dyn Fn(&str) -> DType); 5] = [
+    type Formats<'a> = &'a dyn Fn(&str) -> DType;
+    let formats: [(_, _, Formats<'_>); 5] = [
         ("Q4_0", llama(), &|_| DType::Q4_0),
         ("Q8_0", llama(), &|_| DType::Q8_0),
         ("a mix", llama(), &better),

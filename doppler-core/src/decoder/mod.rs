@@ -3,6 +3,7 @@
 mod fused;
 mod next;
 mod prompt;
+mod scratch;
 mod step;
 mod work;
 
@@ -16,10 +17,12 @@ use doppler_rdrr::{DType, Model, ModelConfig};
 
 use crate::gpu::Uploads;
 use crate::kv_cache::KvCache;
-use crate::weights::{Input, Matrix, Rounded, load_vector, on_matrix_units};
+use crate::weights::{Input, Matrix, load_vector, on_matrix_units};
 use crate::{Device, Error, Recorder, Recording, Tensor};
 use fused::{FusedLayer, Stacked};
 pub(crate) use next::{NextToken, Places};
+use scratch::Scratch;
+pub(crate) use scratch::{logits_bytes, most_scratch_bytes, scratch_bytes};
 pub(crate) use step::splits;
 
 /// All weights of a model on a device.
@@ -460,70 +463,4 @@ fn two(matrices: Vec<Matrix>) -> [Matrix; 2] {
 
 fn three(matrices: Vec<Matrix>) -> [Matrix; 3] {
     matrices.try_into().expect("three names give three matrices")
-}
-
-/// The activations of one forward pass, reused by every layer.
-struct Scratch {
-    hidden: Tensor,
-    residual: Tensor,
-    normed: Tensor,
-    branch: Tensor,
-    q: [Tensor; 2],
-    k: [Tensor; 2],
-    v: [Tensor; 2],
-    attended: Tensor,
-    gate: Tensor,
-    up: Tensor,
-    activated: Tensor,
-    /// `normed`, `attended` and `activated` as products of many rows take them.
-    rounded_hidden: Option<Rounded>,
-    rounded_attended: Option<Rounded>,
-    rounded_activated: Option<Rounded>,
-}
-
-impl Scratch {
-    /// `packed` says whether some matrices of the layers are.
-    fn new(device: &Device, c: &ModelConfig, rows: usize, packed: bool) -> Result<Scratch, Error> {
-        let alloc = |label, cols| device.alloc(label, &[rows, cols], DType::F32);
-        let rounded = |cols| Rounded::new(device, rows, cols, packed);
-        Ok(Scratch {
-            hidden: alloc("hidden", c.hidden_size)?,
-            residual: alloc("residual", c.hidden_size)?,
-            normed: alloc("normed", c.hidden_size)?,
-            branch: alloc("branch", c.hidden_size)?,
-            q: [alloc("q", c.q_dim())?, alloc("q", c.q_dim())?],
-            k: [alloc("k", c.kv_dim())?, alloc("k", c.kv_dim())?],
-            v: [alloc("v", c.kv_dim())?, alloc("v", c.kv_dim())?],
-            attended: alloc("attended", c.q_dim())?,
-            gate: alloc("gate", c.intermediate_size)?,
-            up: alloc("up", c.intermediate_size)?,
-            activated: alloc("activated", c.intermediate_size)?,
-            rounded_hidden: rounded(c.hidden_size)?,
-            rounded_attended: rounded(c.q_dim())?,
-            rounded_activated: rounded(c.intermediate_size)?,
-        })
-    }
-}
-
-/// Bytes of activations for `rows` rows with `logit_rows` rows of logits: of the pass that takes the most.
-pub(crate) fn scratch_bytes(c: &ModelConfig, rows: usize, logit_rows: usize) -> u64 {
-    // The half sizes are those of f16 copies, and a scale for each; copies in int8 are smaller, and made where these are not.
-    let half = (c.hidden_size + c.q_dim() + c.intermediate_size) / 2 + 3;
-    let plain = 4 * c.hidden_size + 3 * c.q_dim() + 4 * c.kv_dim() + 3 * c.intermediate_size;
-    let elements = |rows: usize| (rows * plain).max(prompt::scratch_elements(c, rows)) + rows * half;
-    // Rows with logits have a last layer of their own.
-    let few = if (1..rows).contains(&logit_rows) { elements(logit_rows) } else { 0 };
-    4 * (elements(rows) + few) as u64 + logits_bytes(c, logit_rows)
-}
-
-/// The most that so many rows or fewer take, without logits: a shorter prompt may be made in more parts.
-pub(crate) fn most_scratch_bytes(c: &ModelConfig, rows: usize) -> u64 {
-    let shorter = (1..=rows / prompt::TILE_ROWS).map(|tiles| tiles * prompt::TILE_ROWS);
-    shorter.chain([rows]).map(|rows| scratch_bytes(c, rows, 0)).max().unwrap_or(0)
-}
-
-/// Bytes that `rows` rows of logits take, and the rows that they are made of.
-pub(crate) fn logits_bytes(c: &ModelConfig, rows: usize) -> u64 {
-    let logits = c.vocab_size * if c.final_logit_softcapping.is_some() { 2 } else { 1 };
-    4 * (rows * (logits + 2 * c.hidden_size)) as u64
 }
