@@ -1,8 +1,10 @@
 //! Layers whose matrices lie one behind the other, as decode steps and prompts on matrix units take them.
 
+use doppler_kernels::AttentionDecode;
 use doppler_rdrr::{DType, Model, ModelConfig};
 
-use super::Layer;
+use super::{Decoder, Layer, attention_of};
+use crate::kv_cache::KvCache;
 use crate::weights::{Matrix, read_vector};
 use crate::{Device, Error, Tensor};
 
@@ -77,4 +79,28 @@ pub(super) fn vectors(device: &Device, model: &Model, c: &ModelConfig, i: usize)
     let tensor = device.alloc("attention_vectors", &[values.len()], DType::F32)?;
     device.write(&tensor, bytemuck::cast_slice(&values))?;
     Ok(tensor)
+}
+
+impl Decoder {
+    /// The attention of `rows` new positions in layer `i`, from what its product gives on.
+    pub(super) fn attention_decode(
+        &self,
+        i: usize,
+        cache: &KvCache,
+        rows: usize,
+        splits: usize,
+        values_apart: bool,
+    ) -> AttentionDecode {
+        let c = &self.config;
+        AttentionDecode {
+            attention: attention_of(c, rows, cache.capacity, cache.dtype, c.window(i)),
+            splits,
+            rotary_dim: c.rotary_dim,
+            positions: cache.rope(c.layer_types[i]).len() / c.rotary_dim,
+            rope: c.rope_layers[i],
+            bias: c.attention_bias,
+            qk_norm: c.qk_norm.then_some(c.rms_norm_eps as f32),
+            values_apart,
+        }
+    }
 }

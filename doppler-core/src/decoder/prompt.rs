@@ -200,17 +200,7 @@ impl Decoder {
         };
         s.normed.product(r, &fused.qkv, projected)?;
         let table = cache.rope(c.layer_types[i]);
-        let attention = attention_of(c, s.rows, cache.capacity, cache.dtype, c.window(i));
-        let of = AttentionDecode {
-            attention,
-            splits: 1,
-            rotary_dim: c.rotary_dim,
-            positions: table.len() / c.rotary_dim,
-            rope: c.rope_layers[i],
-            bias: c.attention_bias,
-            qk_norm: c.qk_norm.then_some(c.rms_norm_eps as f32),
-            values_apart: new_values.is_some(),
-        };
+        let of = self.attention_decode(i, cache, s.rows, 1, new_values.is_some());
         let (keys, values) = &cache.layers[i];
         let mut operands = vec![projected, &fused.vectors, table, start, keys, values, &s.q];
         operands.extend(new_values);

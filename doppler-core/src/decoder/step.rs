@@ -146,16 +146,7 @@ impl Decoder {
             r.record(self.linear(values, rows, true), &[&s.normed, values, new_values, &s.energy])?;
         }
         let table = cache.rope(c.layer_types[i]);
-        let attention = AttentionDecode {
-            attention: attention_of(c, rows, cache.capacity, cache.dtype, c.window(i)),
-            splits,
-            rotary_dim: c.rotary_dim,
-            positions: table.len() / c.rotary_dim,
-            rope: c.rope_layers[i],
-            bias: c.attention_bias,
-            qk_norm: c.qk_norm.then_some(c.rms_norm_eps as f32),
-            values_apart: fused.values.is_some(),
-        };
+        let attention = self.attention_decode(i, cache, rows, splits, fused.values.is_some());
         let (keys, values) = &cache.layers[i];
         let mut operands = vec![&s.qkv, &fused.vectors, table, start, keys, values];
         operands.extend(&s.values);
