@@ -1,6 +1,6 @@
 //! Which adapters there are, which one is taken, and what is asked of it.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use doppler_kernels::Tier;
 
@@ -55,9 +55,24 @@ pub(super) fn instance() -> &'static wgpu::Instance {
     })
 }
 
+/// Held alone while adapters are listed and devices opened, and together while kernels are compiled: NVIDIA's driver crashes
+/// when threads do both at once (<https://github.com/gfx-rs/wgpu/issues/10234>).
+static DRIVER: RwLock<()> = RwLock::new(());
+
+/// To be held while something is compiled.
+pub(super) fn compiling() -> RwLockReadGuard<'static, ()> {
+    DRIVER.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs what opens the driver while nothing is compiled; on native it is ready at once.
+fn alone<T>(future: impl Future<Output = T>) -> T {
+    let _alone = DRIVER.write().unwrap_or_else(PoisonError::into_inner);
+    pollster::block_on(future)
+}
+
 /// All adapters, best first: discrete, integrated, virtual, other, software.
-pub(super) async fn adapters(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
-    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+pub(super) fn adapters(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
+    let mut adapters = alone(instance.enumerate_adapters(wgpu::Backends::all()));
     adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,
@@ -108,7 +123,7 @@ fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
     }
 }
 
-pub(super) async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Result<Opened, Error> {
+pub(super) fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Result<Opened, Error> {
     let report = AdapterReport::new(&adapter.get_info());
     let useful = if options.webgpu_limits {
         wgpu::Features::empty()
@@ -134,9 +149,7 @@ pub(super) async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Re
         memory_hints: wgpu::MemoryHints::Performance,
         trace: wgpu::Trace::Off,
     };
-    let (device, queue) = adapter
-        .request_device(&descriptor)
-        .await
+    let (device, queue) = alone(adapter.request_device(&descriptor))
         .map_err(|source| Error::DeviceRequest { adapter: report.name.clone(), source })?;
     let failure = Arc::new(Mutex::new(None));
     let lost = failure.clone();

@@ -7,7 +7,7 @@ use std::time::Instant;
 use doppler_kernels::{Access, Kernel, Operand, Variant};
 
 use super::pool::lock;
-use super::{Gpu, Readback};
+use super::{Gpu, Readback, adapter};
 use crate::recorder::Step;
 use crate::tensor::Storage;
 use crate::{Error, Tensor};
@@ -92,6 +92,7 @@ impl Gpu {
             return Ok(known.clone());
         }
         let label = format!("doppler.{}.{}", kernel.name(), variant.name);
+        let compiling = adapter::compiling();
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let module = self.shader(&label, &source);
         // An explicit layout: the automatic one would drop bindings that the shader does not use.
@@ -113,6 +114,7 @@ impl Gpu {
             },
             cache: self.pipeline_cache.as_ref(),
         });
+        drop(compiling);
         if let Some(error) = pollster::block_on(scope.pop()) {
             let message = format!("{label}: {error}");
             return Err(Error::Gpu { adapter: self.adapter.name.clone(), message });

@@ -88,18 +88,18 @@ impl std::fmt::Debug for Gpu {
 
 /// Names of all adapters, best first.
 pub(crate) async fn list() -> Vec<AdapterReport> {
-    adapter::adapters(adapter::instance()).await.iter().map(|a| AdapterReport::new(&a.get_info())).collect()
+    adapter::adapters(adapter::instance()).iter().map(|a| AdapterReport::new(&a.get_info())).collect()
 }
 
 impl Gpu {
     /// Opens the best adapter that `accept`s; `None` when there is none.
     pub async fn open(options: &DeviceOptions, accept: impl Fn(&AdapterReport) -> bool) -> Result<Option<Gpu>, Error> {
         let instance = adapter::instance();
-        let adapters = adapter::adapters(instance).await;
+        let adapters = adapter::adapters(instance);
         let Some(adapter) = adapters.iter().find(|a| accept(&AdapterReport::new(&a.get_info()))) else {
             return Ok(None);
         };
-        let Opened { adapter, device, queue, tier, failure } = adapter::open(adapter, options).await?;
+        let Opened { adapter, device, queue, tier, failure } = adapter::open(adapter, options)?;
         let limits = device.limits();
         let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let most_work = options.submission_work.unwrap_or_else(|| paced::most_work(&adapter, &tier)).max(1);
