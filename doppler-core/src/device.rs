@@ -154,16 +154,16 @@ impl Device {
         let opened = match &options.choice {
             DeviceChoice::Host => return with(Executor::Host(Host::open(options)?), "asked for"),
             DeviceChoice::Oracle => return with(Executor::Oracle, "asked for"),
-            DeviceChoice::Auto | DeviceChoice::Gpu => Gpu::open(options, |adapter| !adapter.software).await?,
+            DeviceChoice::Auto | DeviceChoice::Gpu => Gpu::open(options, |adapter| !adapter.software)?,
             DeviceChoice::Named(name) => {
                 let name = name.to_lowercase();
                 // Every name contains the empty one; nobody means that.
                 let named = |adapter: &str| !name.is_empty() && adapter.to_lowercase().contains(&name);
-                Gpu::open(options, |adapter| named(&adapter.name)).await?
+                Gpu::open(options, |adapter| named(&adapter.name))?
             }
         };
         let found = async || {
-            let names: Vec<_> = gpu::list().await.into_iter().map(|a| format!("{} ({})", a.name, a.kind)).collect();
+            let names: Vec<_> = gpu::list().into_iter().map(|a| format!("{} ({})", a.name, a.kind)).collect();
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         };
         match (opened, &options.choice) {
@@ -184,7 +184,7 @@ impl Device {
 
     /// All GPU adapters, best first, software ones last.
     pub async fn adapters() -> Vec<AdapterReport> {
-        gpu::list().await
+        gpu::list()
     }
 
     /// What was opened, and why.

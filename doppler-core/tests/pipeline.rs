@@ -11,7 +11,7 @@ use std::pin::pin;
 use doppler_core::kernels::Instructions;
 use doppler_core::prelude::*;
 use doppler_core::rdrr::convert::{ConvertOptions, convert};
-use doppler_core::{DeviceChoice, DeviceOptions, Error, rdrr};
+use doppler_core::{DeviceChoice, DeviceOptions, Error, MemoryPlan, rdrr};
 use futures_util::{FutureExt, StreamExt};
 use pollster::block_on;
 use serde_json::Value;
@@ -370,6 +370,9 @@ fn what_does_not_fit_is_told_before_anything_is_taken() {
     // Heads of 10.
     assert_says(&build(builder().kv_dtype(DType::Q8_0)), &["Q8_0", "32", "10", "F16"]);
     assert!(block_on(builder().memory_budget(plan.total()).build()).is_ok());
+    // Sizes beyond all memory have a plan at once.
+    let model = Model::open(&path).unwrap();
+    assert_eq!(MemoryPlan::new(&model, 1 << 60, DType::F16, 1 << 60, None).total(), u64::MAX);
 }
 
 /// What the caller asks of the CPU is what runs, and is reported; what it cannot do is an error.

@@ -74,17 +74,14 @@ impl Scratch {
     }
 }
 
-/// Elements of f32 activations of so many rows.
+/// Elements of f32 activations of each of so many rows.
 pub(super) fn scratch_elements(c: &ModelConfig, rows: usize) -> usize {
     let parts = |cols: usize, from: usize| GemmHalf::parts_that_fill(rows, cols, from) * cols;
     let (hidden, qk) = (c.hidden_size, c.q_dim() + c.kv_dim());
     let projected = parts(qk + c.kv_dim(), hidden) + parts(qk, hidden) + parts(c.kv_dim(), hidden);
     let branches = parts(hidden, c.q_dim()) + parts(hidden, c.intermediate_size);
-    rows * (hidden + projected + 2 * c.q_dim() + branches + 2 * c.intermediate_size)
+    hidden + projected + 2 * c.q_dim() + branches + 2 * c.intermediate_size
 }
-
-/// Rows up to each multiple of this are made in equally many parts.
-pub(super) const TILE_ROWS: usize = GemmHalf::TILE_ROWS;
 
 /// Parts of what a product of `rows` rows gave.
 fn parts_of(y: &Tensor, rows: usize) -> usize {

@@ -1,5 +1,6 @@
 //! The activations of a forward pass of many rows, and what any pass takes of memory.
 
+use doppler_kernels::GemmHalf;
 use doppler_rdrr::{DType, ModelConfig};
 
 use super::prompt;
@@ -54,20 +55,23 @@ pub(crate) fn scratch_bytes(c: &ModelConfig, rows: usize, logit_rows: usize) -> 
     // The half sizes are those of f16 copies, and a scale for each; copies in int8 are smaller, and made where these are not.
     let half = (c.hidden_size + c.q_dim() + c.intermediate_size) / 2 + 3;
     let plain = 4 * c.hidden_size + 3 * c.q_dim() + 4 * c.kv_dim() + 3 * c.intermediate_size;
-    let elements = |rows: usize| (rows * plain).max(prompt::scratch_elements(c, rows)) + rows * half;
+    let bytes = |rows: usize| {
+        let row = plain.max(prompt::scratch_elements(c, rows)) + half;
+        (4 * row as u64).saturating_mul(rows as u64)
+    };
     // Rows with logits have a last layer of their own.
-    let few = if (1..rows).contains(&logit_rows) { elements(logit_rows) } else { 0 };
-    4 * (elements(rows) + few) as u64 + logits_bytes(c, logit_rows)
+    let few = if (1..rows).contains(&logit_rows) { bytes(logit_rows) } else { 0 };
+    bytes(rows).saturating_add(few).saturating_add(logits_bytes(c, logit_rows))
 }
 
 /// The most that so many rows or fewer take, without logits: a shorter prompt may be made in more parts.
 pub(crate) fn most_scratch_bytes(c: &ModelConfig, rows: usize) -> u64 {
-    let shorter = (1..=rows / prompt::TILE_ROWS).map(|tiles| tiles * prompt::TILE_ROWS);
+    let shorter = (1..=rows.min(GemmHalf::MOST_PARTIAL_ROWS) / GemmHalf::TILE_ROWS).map(|n| n * GemmHalf::TILE_ROWS);
     shorter.chain([rows]).map(|rows| scratch_bytes(c, rows, 0)).max().unwrap_or(0)
 }
 
 /// Bytes that `rows` rows of logits take, and the rows that they are made of.
 pub(crate) fn logits_bytes(c: &ModelConfig, rows: usize) -> u64 {
     let logits = c.vocab_size * if c.final_logit_softcapping.is_some() { 2 } else { 1 };
-    4 * (rows * (logits + 2 * c.hidden_size)) as u64
+    (4 * (logits + 2 * c.hidden_size) as u64).saturating_mul(rows as u64)
 }

@@ -107,13 +107,15 @@ impl Decoder {
         let quantize = Quantize { rows, cols: c.hidden_size };
         r.record(quantize, &[&s.hidden, &self.layers[0].input_layernorm, &s.normed, &s.energy])?;
         for (i, (layer, fused)) in self.layers.iter().zip(fused).enumerate() {
-            let s = &match fused.values {
+            let own;
+            let s = match fused.values {
                 // In a buffer of its own, which nothing else in the step waits for: a GPU makes them beside queries and keys.
                 Some(_) => {
                     let values = device.alloc("values", &[rows, c.kv_dim()], DType::F32)?;
-                    Scratch { values: Some(values), ..apart.clone() }
+                    own = Scratch { values: Some(values), ..apart.clone() };
+                    &own
                 }
-                None => together.clone(),
+                None => &together,
             };
             self.attend_step(r, i, fused, cache, start, s)?;
             self.join_step(r, &fused.o_proj, &s.attended, layer.post_attention_norm.as_ref(), &layer.mlp_norm, s)?;

@@ -243,7 +243,7 @@ mod tests {
         let cache = DeviceCache::Folder(folder.path().to_owned());
         let options = DeviceOptions { cache, ..DeviceOptions::default() };
         let open = |options: &DeviceOptions| {
-            let mut gpu = pollster::block_on(Gpu::open(options, |_| true)).unwrap().expect("an adapter");
+            let mut gpu = Gpu::open(options, |_| true).unwrap().expect("an adapter");
             gpu.kernels = KERNELS;
             gpu
         };

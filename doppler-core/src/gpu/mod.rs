@@ -87,13 +87,13 @@ impl std::fmt::Debug for Gpu {
 }
 
 /// Names of all adapters, best first.
-pub(crate) async fn list() -> Vec<AdapterReport> {
+pub(crate) fn list() -> Vec<AdapterReport> {
     adapter::adapters(adapter::instance()).iter().map(|a| AdapterReport::new(&a.get_info())).collect()
 }
 
 impl Gpu {
     /// Opens the best adapter that `accept`s; `None` when there is none.
-    pub async fn open(options: &DeviceOptions, accept: impl Fn(&AdapterReport) -> bool) -> Result<Option<Gpu>, Error> {
+    pub fn open(options: &DeviceOptions, accept: impl Fn(&AdapterReport) -> bool) -> Result<Option<Gpu>, Error> {
         let instance = adapter::instance();
         let adapters = adapter::adapters(instance);
         let Some(adapter) = adapters.iter().find(|a| accept(&AdapterReport::new(&a.get_info()))) else {

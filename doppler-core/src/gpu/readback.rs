@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn several_threads_read_at_once() {
         let options = DeviceOptions { cache: DeviceCache::Off, ..DeviceOptions::default() };
-        let gpu = pollster::block_on(Gpu::open(&options, |_| true)).unwrap().expect("an adapter");
+        let gpu = Gpu::open(&options, |_| true).unwrap().expect("an adapter");
         std::thread::scope(|scope| {
             for thread in 0..4u32 {
                 let gpu = &gpu;

@@ -35,8 +35,10 @@ pub const ENTRY: Entry = Entry {
 };
 
 impl GemmHalf {
-    /// Rows of the most common tile.
+    /// Rows of the most common tile; up to each multiple of them a product is made in equally many parts.
     pub const TILE_ROWS: usize = 128;
+    /// Products of more rows than this are made in one part, and the parts of others have no more rows in all.
+    pub const MOST_PARTIAL_ROWS: usize = 4096;
 
     /// Whether weights of this format and so many columns can be taken.
     #[must_use]
@@ -58,7 +60,11 @@ impl GemmHalf {
             (tiles * parts).div_ceil(AT_A_TIME) * blocks.div_ceil(parts) * 11_200 + parts * rows * out_features / 200
         };
         // More than eight parts would be read for longer than they save; each has columns.
-        let parts = (1..=blocks.min(8)).min_by_key(|parts| time(*parts)).unwrap_or(1);
+        let most = (Self::MOST_PARTIAL_ROWS / rows.max(1)).min(blocks).clamp(1, 8);
+        if most == 1 {
+            return 1;
+        }
+        let parts = (1..=most).min_by_key(|parts| time(*parts)).unwrap_or(1);
         blocks.div_ceil(blocks.div_ceil(parts))
     }
 
@@ -180,6 +186,7 @@ mod tests {
         for parts in 1..40 {
             let k = 256 * parts;
             let made = GemmHalf::parts_that_fill(16, 128, k);
+            assert!(GemmHalf::parts_that_fill(usize::MAX, 128, k) == 1 && GemmHalf::parts_that_fill(2048, 128, k) <= 2);
             assert!(made >= 1 && (made - 1) * k.div_ceil(256).div_ceil(made) < k.div_ceil(256), "{k}: {made}");
         }
     }
