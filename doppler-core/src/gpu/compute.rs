@@ -214,7 +214,7 @@ impl Gpu {
             }
             None => None,
         };
-        let index = self.queue.submit([encoder.finish()]);
+        let index = self.enqueue([encoder.finish()]);
         *lock(&self.newest) = Some(index.clone());
         self.counters.count(dispatches, read.map_or(0, |(_, bytes)| bytes), started.elapsed());
         Ok(staging.map(|(staging, bytes)| Readback::start(staging, bytes as usize, index)))

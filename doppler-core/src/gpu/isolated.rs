@@ -76,7 +76,7 @@ impl Gpu {
             rotation.next.set((rotation.next.get() + steps.len()) % rotation.steps.len());
             left -= steps.len();
         }
-        self.wait(self.queue.submit([])).map_err(|e| e.to_string())?;
+        self.wait(self.enqueue(None)).map_err(|e| e.to_string())?;
         Ok(started.elapsed())
     }
 
@@ -111,7 +111,7 @@ impl Gpu {
         let staging = self.staging(bytes);
         let mut encoder = self.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, bytes);
-        let index = self.queue.submit([encoder.finish()]);
+        let index = self.enqueue([encoder.finish()]);
         Readback::start(staging, bytes as usize, index).wait(self)
     }
 }

@@ -12,10 +12,11 @@ mod readback;
 mod uploads;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use doppler_kernels::{Entry, KERNELS, Tier};
+use parking_lot::{RwLock, RwLockWriteGuard};
 
 pub use adapter::AdapterReport;
 use adapter::{Failure, Opened};
@@ -32,7 +33,7 @@ use crate::{DeviceOptions, Error, Tensor};
 
 /// How long a submission may take before it counts as hung.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// And how long other threads may have to wait before they read what they mapped.
+/// And how long other threads may have to wait before they submit or read.
 const SLICE: Duration = Duration::from_millis(1);
 
 /// An opened GPU.
@@ -58,9 +59,10 @@ pub(crate) struct Gpu {
     /// The variants that were chosen, by kernel and dtype.
     choices: Mutex<BTreeMap<String, String>>,
     staging: Mutex<Vec<wgpu::Buffer>>,
-    /// Whoever polls a lost device frees its buffers, those too that another thread has mapped and reads: written to while
-    /// that is read, and read while polling.
-    reading: RwLock<()>,
+    /// One thread polls, and nobody submits or reads mapped bytes meanwhile; held for reading by these. A submission
+    /// takes finished work away as a poll does, and a wait of wgpu's whose time ends just then panics: its queue is empty,
+    /// yet what it read of the fence before is too old. And whoever polls a lost device frees what others have mapped.
+    polling: RwLock<()>,
     counters: profile::Counters,
     /// Multiply-adds in one submission of a prompt.
     pub most_work: u64,
@@ -121,7 +123,7 @@ impl Gpu {
             pipelines: Mutex::default(),
             choices: Mutex::default(),
             staging: Mutex::default(),
-            reading: RwLock::default(),
+            polling: RwLock::default(),
             counters: profile::Counters::default(),
             most_work,
             paced: Mutex::default(),
@@ -151,7 +153,7 @@ impl Gpu {
             Some(buffer) => buffer,
             None => {
                 // Memory of freed buffers comes back when the GPU has done what uses them.
-                self.wait(self.queue.submit([]))?;
+                self.wait(self.enqueue(None))?;
                 self.create_buffer(&descriptor).ok_or_else(|| self.out_of_memory(label, size))?
             }
         };
@@ -195,12 +197,20 @@ impl Gpu {
     pub fn copy(&self, from: &PooledBuffer, to: &PooledBuffer, bytes: u64) {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(from.buffer(), 0, to.buffer(), 0, bytes.next_multiple_of(4));
-        self.queue.submit([encoder.finish()]);
+        self.enqueue([encoder.finish()]);
+    }
+
+    fn enqueue(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
+        let _submitting = self.polling.read();
+        self.queue.submit(commands)
     }
 
     fn poll(&self, how: wgpu::PollType) -> Result<wgpu::PollStatus, wgpu::PollError> {
-        let _polling = self.reading.read().unwrap_or_else(PoisonError::into_inner);
-        self.device.poll(how)
+        let polling = self.polling.write();
+        let status = self.device.poll(how);
+        // To whoever waits, before a thread that polls again and again.
+        RwLockWriteGuard::unlock_fair(polling);
+        status
     }
 
     fn wait(&self, index: wgpu::SubmissionIndex) -> Result<(), Error> {

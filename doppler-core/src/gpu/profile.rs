@@ -128,7 +128,7 @@ impl Gpu {
         encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
         let staging = self.staging(bytes);
         encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, bytes);
-        let index = self.queue.submit([encoder.finish()]);
+        let index = self.enqueue([encoder.finish()]);
         let bytes = Readback::start(staging, bytes as usize, index).wait(self)?;
         Ok(bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect())
     }
@@ -143,7 +143,7 @@ impl Gpu {
         let timed = passes.iter().map(|steps| {
             let started = Instant::now();
             self.submit(*steps, None)?;
-            self.wait(self.queue.submit([]))?;
+            self.wait(self.enqueue(None))?;
             Ok(started.elapsed())
         });
         timed.collect()

@@ -1,6 +1,6 @@
 //! Bytes on their way back from the GPU.
 
-use std::sync::{PoisonError, mpsc};
+use std::sync::mpsc;
 
 use super::pool::lock;
 use super::{Gpu, TIMEOUT};
@@ -25,15 +25,20 @@ impl Readback {
 
     /// Waits for the submission and takes the bytes.
     pub fn wait(self, gpu: &Gpu) -> Result<Vec<u8>, Error> {
-        gpu.wait(self.index)?;
         let unmapped = |message: String| Error::Gpu { adapter: gpu.adapter.name.clone(), message };
-        // Another thread that waits for the device may have taken the answer and be about to pass it on.
-        match self.mapped.recv_timeout(TIMEOUT) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(unmapped(error.to_string())),
-            Err(_) => return Err(unmapped("a readback was not mapped after its submission".to_owned())),
+        // Another thread that polls may have passed the answer on, or be about to.
+        let mut mapped = self.mapped.try_recv().ok();
+        if !matches!(mapped, Some(Ok(()))) {
+            gpu.wait(self.index)?;
+            mapped = mapped.or_else(|| self.mapped.recv_timeout(TIMEOUT).ok());
         }
-        let reading = gpu.reading.write().unwrap_or_else(PoisonError::into_inner);
+        gpu.check()?;
+        match mapped {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(unmapped(error.to_string())),
+            None => return Err(unmapped("a readback was not mapped after its submission".to_owned())),
+        }
+        let reading = gpu.polling.read();
         let view = self.staging.get_mapped_range(..).map_err(|error| unmapped(error.to_string()))?;
         let bytes = view[..self.bytes].to_vec();
         drop(view);

@@ -36,7 +36,7 @@ impl Uploads {
                 gpu.write(&tensor, start as u64, &piece.bytes(start..end))?;
                 queued += (end - start) as u64;
                 if queued + CHUNK as u64 > MOST_QUEUED_BYTES {
-                    gpu.wait(gpu.queue.submit([]))?;
+                    gpu.wait(gpu.enqueue(None))?;
                     queued = 0;
                 }
                 done += (end - start) as u64;
@@ -44,7 +44,7 @@ impl Uploads {
             }
         }
         // So that it sets out at once, and a device that was lost says so here.
-        gpu.queue.submit([]);
+        gpu.enqueue(None);
         gpu.check()
     }
 }
