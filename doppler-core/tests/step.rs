@@ -47,15 +47,22 @@ fn size(values: impl Iterator<Item = f32>) -> f64 {
 
 /// Steps on int8 differ from exact ones, and by no more than rounding to int8 explains.
 fn check(label: &str, config: ModelConfig, formats: impl Fn(&str) -> DType) {
-    check_with(label, config, formats, DType::F16);
+    check_with(label, config, formats, DType::F16, None);
 }
 
-fn check_with(label: &str, config: ModelConfig, formats: impl Fn(&str) -> DType, kv: DType) {
+fn check_with(
+    label: &str,
+    config: ModelConfig,
+    formats: impl Fn(&str) -> DType,
+    kv: DType,
+    max_binding_bytes: Option<u64>,
+) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.rdrr");
     write(config, formats, &path);
     for adapter in block_on(Device::adapters()) {
-        let int8 = DeviceOptions { choice: DeviceChoice::Named(adapter.name), ..DeviceOptions::default() };
+        let choice = DeviceChoice::Named(adapter.name);
+        let int8 = DeviceOptions { choice, max_binding_bytes, ..DeviceOptions::default() };
         let (fast, why_not) = steps(&path, &int8, kv);
         assert_eq!(why_not, None, "{label}");
         let (exact, why_not) = steps(&path, &DeviceOptions { exact: true, ..int8 }, kv);
@@ -111,16 +118,28 @@ fn families() {
     check("one key-value head", narrow, q8);
 }
 
+/// An output head in several bindings, and one whose product stays in f32, behind layers on int8.
+#[test]
+fn heads() {
+    let large = ModelConfig { vocab_size: 2500, tie_word_embeddings: true, ..llama() };
+    let capped = ModelConfig { final_logit_softcapping: Some(30.0), ..large.clone() };
+    for (label, config) in [("split", large), ("split and capped", capped)] {
+        // Gate and up fit, the head of 2500 rows of 272 bytes takes three.
+        check_with(label, config, |_| DType::Q8_0, DType::F16, Some(300_000));
+    }
+    check("in f16", llama(), |name| if name.contains("lm_head") { DType::F16 } else { DType::Q4_K });
+}
+
 /// Keys and values rounded as well, to the same int8 on both ways.
 #[test]
 fn caches_of_int8() {
     let q8 = |_: &str| DType::Q8_0;
-    check_with("Llama", llama(), q8, DType::Q8_0);
+    check_with("Llama", llama(), q8, DType::Q8_0, None);
     let both = ModelConfig { attention_bias: true, qk_norm: true, ..llama() };
-    check_with("bias and norm of heads", both, q8, DType::Q8_0);
+    check_with("bias and norm of heads", both, q8, DType::Q8_0, None);
     let narrow =
         ModelConfig { head_dim: 32, rotary_dim: 32, num_attention_heads: 8, num_key_value_heads: 2, ..llama() };
-    check_with("heads of one block", narrow, q8, DType::Q8_0);
+    check_with("heads of one block", narrow, q8, DType::Q8_0, None);
 }
 
 /// All logits of a prompt, and the kernels that were chosen for it.

@@ -34,8 +34,8 @@ pub(crate) struct Decoder {
     norm: Tensor,
     /// `None` when the embedding serves.
     lm_head: Option<Matrix>,
-    /// The layers and the output head as a decode step takes them, or what stands in the way.
-    fused: Result<(Vec<FusedLayer>, Tensor), String>,
+    /// The layers as a decode step takes them, or what stands in the way.
+    fused: Result<Vec<FusedLayer>, String>,
     /// The layers as a prompt on matrix units takes them, or what stands in the way.
     prompt: Result<Vec<FusedLayer>, String>,
 }
@@ -190,11 +190,6 @@ impl Decoder {
         // What scales the head's input may as well scale the norm before it.
         let scale = c.logit_input_scale as f32;
         let norm = load_vector(device, model, "model.norm.weight", c.hidden_size, |w| (w + offset) * scale)?;
-        let fused = fused.and_then(|layers| {
-            let head = lm_head.as_ref().unwrap_or(&embed_tokens).whole();
-            let head = step::takes(head.ok_or("the output head is split over bindings")?)?;
-            Ok((layers, head))
-        });
         Ok(Decoder { config: c, embed_tokens, layers, norm, lm_head, fused, prompt })
     }
 
@@ -206,9 +201,9 @@ impl Decoder {
     /// Records one forward pass.
     pub fn record(&self, device: &Device, inputs: Inputs<'_>) -> Result<Forward, Error> {
         if inputs.rows <= linear::MOST_ROWS
-            && let Ok((layers, lm_head)) = &self.fused
+            && let Ok(layers) = &self.fused
         {
-            return self.record_step(device, layers, lm_head, inputs);
+            return self.record_step(device, layers, inputs);
         }
         if let Some(layers) = self.prompt_layers(device, inputs.rows) {
             return self.record_prompt(device, layers, inputs);
@@ -340,6 +335,10 @@ impl Decoder {
         r.record(add, &[stream, &s.normed, out])
     }
 
+    fn output_head(&self) -> &Matrix {
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
+    }
+
     /// Final norm and output head of the last rows.
     fn head(
         &self,
@@ -360,7 +359,7 @@ impl Decoder {
             self.select_last(device, r, rows, hidden, &last)?;
             r.record(self.rms_norm(logit_rows), &[&last, &self.norm, &normed])?;
         }
-        let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
+        let head = self.output_head();
         // Logits stay as near to f32 arithmetic as they can.
         let x = Input { plain: &normed, rounded: None };
         match c.final_logit_softcapping {

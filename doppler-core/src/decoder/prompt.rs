@@ -166,14 +166,14 @@ impl Decoder {
 
     /// The logits of all `rows` of `hidden`: of few, as a decode step makes them.
     fn prompt_head(&self, device: &Device, r: &mut Recorder, rows: usize, hidden: &Tensor) -> Result<Tensor, Error> {
-        let Some((_, lm_head)) = self.fused.as_ref().ok().filter(|_| rows <= linear::MOST_ROWS) else {
+        if rows > linear::MOST_ROWS || self.fused.is_err() || !self.head_takes_int8() {
             return self.head(device, r, rows, rows, hidden);
-        };
+        }
         let cols = self.config.hidden_size;
         let normed = device.alloc("last_normed", &[rows, cols], DType::A8)?;
         let energy = device.alloc("last_energy", &[rows, cols / 32], DType::F32)?;
         r.record(Quantize { rows, cols }, &[hidden, &self.norm, &normed, &energy])?;
-        self.head_step(device, r, lm_head, rows, [&normed, &energy])
+        self.head_step(device, r, rows, [&normed, &energy])
     }
 
     /// From the norm of the stream to queries, and to keys and values in the cache.

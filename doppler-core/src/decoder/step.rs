@@ -89,7 +89,6 @@ impl Decoder {
         &self,
         device: &Device,
         fused: &[FusedLayer],
-        lm_head: &Tensor,
         inputs: Inputs<'_>,
     ) -> Result<Forward, Error> {
         let c = &self.config;
@@ -124,8 +123,11 @@ impl Decoder {
             self.join_step(r, &fused.down_proj, &s.activated, layer.post_mlp_norm.as_ref(), next_norm, s)?;
         }
         let logits = (logit_rows > 0).then(|| {
+            if !self.head_takes_int8() {
+                return self.head(device, r, rows, logit_rows, &s.hidden);
+            }
             // Those before them cost next to nothing: the weights are read once.
-            let logits = self.head_step(device, r, lm_head, rows, [&s.normed, &s.energy])?;
+            let logits = self.head_step(device, r, rows, [&s.normed, &s.energy])?;
             Ok::<_, Error>(if logit_rows == rows { logits } else { device.last_rows(&logits, logit_rows) })
         });
         let logits = logits.transpose()?;
@@ -202,18 +204,26 @@ impl Decoder {
         r.record(join, &[&s.branch, norm, next_norm, &s.hidden, &s.normed, &s.energy])
     }
 
+    /// Whether the output head is multiplied with int8 activations, not with f32.
+    pub(super) fn head_takes_int8(&self) -> bool {
+        linear::takes(self.output_head().dtype)
+    }
+
     /// The logits of `rows` rows that are quantized, given with their energies.
     pub(super) fn head_step(
         &self,
         device: &Device,
         r: &mut Recorder,
-        lm_head: &Tensor,
         rows: usize,
         [normed, energy]: [&Tensor; 2],
     ) -> Result<Tensor, Error> {
         let c = &self.config;
         let logits = device.alloc("logits", &[rows, c.vocab_size], DType::F32)?;
-        r.record(self.linear(lm_head, rows, true), &[normed, lm_head, &logits, energy])?;
+        for part in &self.output_head().parts {
+            let linear =
+                Linear { y_stride: c.vocab_size, y_offset: part.first_row, ..self.linear(&part.tensor, rows, true) };
+            r.record(linear, &[normed, &part.tensor, &logits, energy])?;
+        }
         let Some(cap) = c.final_logit_softcapping else { return Ok(logits) };
         let capped = device.alloc("capped_logits", &[rows, c.vocab_size], DType::F32)?;
         r.record(SoftCap { len: rows * c.vocab_size, cap: cap as f32 }, &[&logits, &capped])?;
@@ -223,7 +233,7 @@ impl Decoder {
     fn linear(&self, weight: &Tensor, rows: usize, normed: bool) -> Linear {
         let [out_features, in_features] = *weight.shape() else { unreachable!("a matrix") };
         let eps = normed.then_some(self.config.rms_norm_eps as f32);
-        Linear { rows, out_features, in_features, weight: weight.dtype(), eps }
+        Linear { rows, out_features, in_features, weight: weight.dtype(), y_stride: out_features, y_offset: 0, eps }
     }
 }
 

@@ -22,11 +22,24 @@ fn energies(len: usize, seed: u64) -> Vec<f32> {
     random_f32(len, seed).iter().map(|v| 5.0 + 5.0 * v).collect()
 }
 
-fn case(label: &'static str, (rows, n, k): Shape, weight: DType, eps: Option<f32>, seed: u64) -> Case {
-    let kernel = Linear { rows, out_features: n, in_features: k, weight, eps };
+fn case(label: &'static str, shape: Shape, weight: DType, eps: Option<f32>, seed: u64) -> Case {
+    part(label, shape, weight, eps, [shape.1, 0], seed)
+}
+
+/// Of a matrix whose product has `y_stride` columns.
+fn part(
+    label: &'static str,
+    (rows, n, k): Shape,
+    weight: DType,
+    eps: Option<f32>,
+    [y_stride, y_offset]: [usize; 2],
+    seed: u64,
+) -> Case {
+    let kernel = Linear { rows, out_features: n, in_features: k, weight, y_stride, y_offset, eps };
     let case = Case::new(label, Box::new(kernel), TOLERANCE)
         .input_a8(&activations(rows, k, seed), k)
         .input(random_weights(weight, n * k, seed + 1));
+    let case = if y_stride == n { case } else { case.input_f32(&random_f32(rows * y_stride, seed + 3)) };
     if eps.is_some() { case.input_f32(&energies(rows * k / 32, seed + 2)) } else { case }
 }
 
@@ -41,6 +54,8 @@ pub fn edge_cases() -> Vec<Case> {
         let shapes = [(1, 1, 256), (1, 33, 768), (3, 40, 512), (8, 7, 256)];
         cases.extend(shapes.map(|shape| case("edge", shape, weight, Some(1e-5), 1)));
         cases.push(case("no norm", (1, 37, 256), weight, None, 2));
+        cases.push(part("part", (1, 37, 256), weight, Some(1e-5), [90, 53], 6));
+        cases.push(part("part", (3, 7, 256), weight, None, [19, 5], 7));
         if weight.block_len() == 32 {
             cases.push(case("two blocks", (1, 5, 64), weight, Some(1e-5), 3));
             cases.push(case("odd blocks", (2, 65, 576), weight, Some(1e-6), 4));
@@ -109,8 +124,12 @@ mod strategies {
 
     /// Random formats, shapes and values.
     pub fn strategy() -> BoxedStrategy<Case> {
-        (format_and_shape(), proptest::option::of(1e-7f32..1e-4), any::<u32>())
-            .prop_map(|((weight, shape), eps, seed)| case("random", shape, weight, eps, u64::from(seed)))
+        let others = proptest::option::of((0usize..40, 1usize..40));
+        (format_and_shape(), proptest::option::of(1e-7f32..1e-4), others, any::<u32>())
+            .prop_map(|((weight, shape), eps, others, seed)| {
+                let y = others.map_or([shape.1, 0], |(before, behind)| [before + shape.1 + behind, before]);
+                part("random", shape, weight, eps, y, u64::from(seed))
+            })
             .boxed()
     }
 

@@ -71,7 +71,7 @@ impl Kernel for LinearGated {
     }
 
     fn params(&self) -> Vec<u8> {
-        params(self.out_features, self.in_features, self.eps, 1.0)
+        params(self.out_features, [self.out_features, 0], self.eps, 1.0)
     }
 
     fn workgroups(&self, _: &Variant) -> [u32; 3] {

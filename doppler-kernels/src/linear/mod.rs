@@ -119,8 +119,10 @@ fn variants(rows: usize, in_features: usize, weight: DType, shapes: &[Shape], fi
     variants
 }
 
-fn params(out_features: usize, in_features: usize, eps: f32, scale: f32) -> Vec<u8> {
-    bytemuck::cast_slice(&[out_features as u32, in_features as u32, eps.to_bits(), scale.to_bits()]).to_vec()
+/// As `params.wgsl` has them; `y` are the columns of y and the first of them that is written.
+fn params(out_features: usize, y: [usize; 2], eps: f32, scale: f32) -> Vec<u8> {
+    let [y_stride, y_offset] = y.map(|n| n as u32);
+    bytemuck::cast_slice(&[out_features as u32, y_stride, y_offset, eps.to_bits(), scale.to_bits()]).to_vec()
 }
 
 /// Files of a kernel that applies the factor of a norm, and of one that writes int8.

@@ -1,6 +1,7 @@
 struct Params {
     out_features: u32,
-    in_features: u32,
+    y_stride: u32,
+    y_offset: u32,
     eps: f32,
     scale: f32,
 }

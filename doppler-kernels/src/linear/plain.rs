@@ -4,18 +4,20 @@ use doppler_rdrr::DType;
 
 use super::{NO_NORM, NORM, cases, params, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
-use crate::{Entry, Kernel, Operand, Variant};
+use crate::{Access, Entry, Kernel, Operand, Variant};
 
-/// `y = x · weightᵀ`, with the factor that an RMS norm before it still owes: `1 / sqrt(mean(h²) + eps)`.
+/// `y[r, y_offset + n] = Σ_k x[r, k] · weight[n, k]`, with the factor that an RMS norm before it still owes:
+/// `1 / sqrt(mean(h²) + eps)`.
 ///
 /// | operand  | shape                         | dtype                           |
 /// |----------|-------------------------------|---------------------------------|
 /// | `x`      | `[rows, in_features]`         | A8                              |
 /// | `weight` | `[out_features, in_features]` | packed, see [`super::takes`]    |
-/// | `y`      | `[rows, out_features]`        | f32                             |
+/// | `y`      | `[rows, y_stride]`            | f32                             |
 /// | `energy` | `[rows, in_features / 32]`    | f32; only if there is an `eps`  |
 ///
-/// Products are exact integers in each block of 32, their sums f32. At most [`super::MOST_ROWS`] rows.
+/// Products are exact integers in each block of 32, their sums f32. At most [`super::MOST_ROWS`] rows. As with
+/// [`MatMul`](crate::MatMul), the weight may be a part of a matrix that is too large to bind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
     /// Rows of `x`.
@@ -26,6 +28,10 @@ pub struct Linear {
     pub in_features: usize,
     /// Format of `weight`.
     pub weight: DType,
+    /// Columns of `y`.
+    pub y_stride: usize,
+    /// First column of `y` that is written.
+    pub y_offset: usize,
     /// Of the norm before it, if there is one.
     pub eps: Option<f32>,
 }
@@ -66,17 +72,18 @@ impl Kernel for Linear {
     }
 
     fn operands(&self) -> Vec<Operand> {
+        let access = if self.y_stride == self.out_features { Access::Write } else { Access::ReadWrite };
         let mut operands = vec![
             Operand::read("x", &[self.rows, self.in_features], DType::A8),
             Operand::read("weight", &[self.out_features, self.in_features], self.weight),
-            Operand::write("y", &[self.rows, self.out_features], DType::F32),
+            Operand { access, ..Operand::write("y", &[self.rows, self.y_stride], DType::F32) },
         ];
         operands.extend(self.eps.map(|_| Operand::read("energy", &[self.rows, self.in_features / 32], DType::F32)));
         operands
     }
 
     fn params(&self) -> Vec<u8> {
-        params(self.out_features, self.in_features, self.eps.unwrap_or(0.0), 1.0)
+        params(self.out_features, [self.y_stride, self.y_offset], self.eps.unwrap_or(0.0), 1.0)
     }
 
     fn workgroups(&self, variant: &Variant) -> [u32; 3] {
@@ -84,8 +91,16 @@ impl Kernel for Linear {
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
-        let norm = self.eps.map(|eps| (inputs[2], eps));
-        vec![product(inputs[0], inputs[1], self.in_features, norm).iter().map(|v| *v as f32).collect()]
+        let norm = self.eps.map(|eps| (inputs[inputs.len() - 1], eps));
+        let product = product(inputs[0], inputs[1], self.in_features, norm);
+        if self.y_stride == self.out_features {
+            return vec![product.iter().map(|v| *v as f32).collect()];
+        }
+        let mut y = inputs[2].to_vec();
+        for (y, product) in y.chunks_exact_mut(self.y_stride).zip(product.chunks_exact(self.out_features)) {
+            y[self.y_offset..].iter_mut().zip(product).for_each(|(y, v)| *y = *v as f32);
+        }
+        vec![y]
     }
 
     fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {

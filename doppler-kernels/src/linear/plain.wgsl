@@ -1,5 +1,5 @@
-// y = x . weight^T: RESULTS output features a workgroup.
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;          // [ROWS, out_features]
+// y = x . weight^T: RESULTS output features a workgroup, of a matrix or of a part of its rows.
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;          // [ROWS, y_stride]
 
 fn weight_row(first: u32, i: u32) -> u32 {
     return min(first + i, params.out_features - 1u);
@@ -11,7 +11,7 @@ fn main(inv: Inv) {
     products(inv, first);
     if inv.thread < RESULTS && first + inv.thread < params.out_features {
         for (var r = 0u; r < ROWS; r++) {
-            y[r * params.out_features + first + inv.thread] = result(r, inv.thread);
+            y[r * params.y_stride + params.y_offset + first + inv.thread] = result(r, inv.thread);
         }
     }
 }

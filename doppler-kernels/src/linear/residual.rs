@@ -70,7 +70,7 @@ impl Kernel for LinearResidual {
     }
 
     fn params(&self) -> Vec<u8> {
-        params(self.out_features, self.in_features, 0.0, self.scale)
+        params(self.out_features, [self.out_features, 0], 0.0, self.scale)
     }
 
     fn workgroups(&self, _: &Variant) -> [u32; 3] {
