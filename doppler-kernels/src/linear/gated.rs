@@ -2,7 +2,7 @@
 
 use doppler_rdrr::{Activation, DType};
 
-use super::{A8, FEATURES, NORM, cases, params, product, shape, variants};
+use super::{A8, FEATURES, NORM, PARAMS, cases, params, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::{Entry, GatedActivation, Kernel, Operand, Variant};
 
@@ -58,7 +58,7 @@ impl Kernel for LinearGated {
         if self.in_features >= 4096 {
             shapes.swap(0, 1);
         }
-        variants(self.rows, self.in_features, self.weight, &shapes, &files)
+        variants([self.rows, self.in_features], self.weight, &shapes, PARAMS, &files)
     }
 
     fn operands(&self) -> Vec<Operand> {
@@ -71,7 +71,7 @@ impl Kernel for LinearGated {
     }
 
     fn params(&self) -> Vec<u8> {
-        params(self.out_features, [self.out_features, 0], self.eps, 1.0)
+        params(self.out_features, self.in_features, self.eps, 1.0)
     }
 
     fn workgroups(&self, _: &Variant) -> [u32; 3] {

@@ -79,8 +79,14 @@ const fn shape(name: &'static str, wg: u32, together: u32, results: u32) -> Shap
 }
 
 /// `shapes` for devices with subgroups of 32, then what others take. `files` may ask for [`shared::A8`], which stands for its
-/// form with or without subgroups.
-fn variants(rows: usize, in_features: usize, weight: DType, shapes: &[Shape], files: &[&'static str]) -> Vec<Variant> {
+/// form with or without subgroups; `params` is the struct of the uniform buffer.
+fn variants(
+    [rows, in_features]: [usize; 2],
+    weight: DType,
+    shapes: &[Shape],
+    params: &'static str,
+    files: &[&'static str],
+) -> Vec<Variant> {
     let units = (in_features / 32) as u32;
     let variant = |shape: Shape, needs: Tier, lanes: u32, a8, team| {
         let consts = vec![
@@ -91,13 +97,7 @@ fn variants(rows: usize, in_features: usize, weight: DType, shapes: &[Shape], fi
             ("LANES", lanes),
             ("IN_FEATURES", in_features as u32),
         ];
-        let mut all = vec![
-            team,
-            UNIT_TYPES,
-            include_str!("dot.wgsl"),
-            include_str!("params.wgsl"),
-            include_str!("products.wgsl"),
-        ];
+        let mut all = vec![team, UNIT_TYPES, include_str!("dot.wgsl"), params, include_str!("products.wgsl")];
         if let Some(units) = units_of(weight) {
             all.extend(units);
             all.push(infos(units[1]));
@@ -119,10 +119,12 @@ fn variants(rows: usize, in_features: usize, weight: DType, shapes: &[Shape], fi
     variants
 }
 
-/// As `params.wgsl` has them; `y` are the columns of y and the first of them that is written.
-fn params(out_features: usize, y: [usize; 2], eps: f32, scale: f32) -> Vec<u8> {
-    let [y_stride, y_offset] = y.map(|n| n as u32);
-    bytemuck::cast_slice(&[out_features as u32, y_stride, y_offset, eps.to_bits(), scale.to_bits()]).to_vec()
+/// What a kernel takes that ends in another one's input.
+const PARAMS: &str = include_str!("params.wgsl");
+
+/// As [`PARAMS`] has them.
+fn params(out_features: usize, in_features: usize, eps: f32, scale: f32) -> Vec<u8> {
+    bytemuck::cast_slice(&[out_features as u32, in_features as u32, eps.to_bits(), scale.to_bits()]).to_vec()
 }
 
 /// Files of a kernel that applies the factor of a norm, and of one that writes int8.

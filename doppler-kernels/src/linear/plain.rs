@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{NO_NORM, NORM, cases, params, product, shape, variants};
+use super::{NO_NORM, NORM, cases, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::{Access, Entry, Kernel, Operand, Variant};
 
@@ -68,7 +68,7 @@ impl Kernel for Linear {
             _ => {}
         }
         let files = [norm[0], norm[1], include_str!("plain.wgsl")];
-        variants(self.rows, self.in_features, self.weight, &shapes, &files)
+        variants([self.rows, self.in_features], self.weight, &shapes, include_str!("params_plain.wgsl"), &files)
     }
 
     fn operands(&self) -> Vec<Operand> {
@@ -83,7 +83,8 @@ impl Kernel for Linear {
     }
 
     fn params(&self) -> Vec<u8> {
-        params(self.out_features, [self.y_stride, self.y_offset], self.eps.unwrap_or(0.0), 1.0)
+        let [out_features, y_stride, y_offset] = [self.out_features, self.y_stride, self.y_offset].map(|n| n as u32);
+        bytemuck::cast_slice(&[out_features, y_stride, y_offset, self.eps.unwrap_or(0.0).to_bits()]).to_vec()
     }
 
     fn workgroups(&self, variant: &Variant) -> [u32; 3] {

@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{A8, FEATURES, NO_NORM, cases, params, product, shape, variants};
+use super::{A8, FEATURES, NO_NORM, PARAMS, cases, params, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::quantize::energy;
 use crate::{Access, Entry, Kernel, Operand, Variant};
@@ -54,7 +54,7 @@ impl Kernel for LinearResidual {
             shapes.swap(0, 2);
         }
         let files = [A8, NO_NORM, include_str!("residual.wgsl")];
-        variants(self.rows, self.in_features, self.weight, &shapes, &files)
+        variants([self.rows, self.in_features], self.weight, &shapes, PARAMS, &files)
     }
 
     fn operands(&self) -> Vec<Operand> {
@@ -70,7 +70,7 @@ impl Kernel for LinearResidual {
     }
 
     fn params(&self) -> Vec<u8> {
-        params(self.out_features, [self.out_features, 0], 0.0, self.scale)
+        params(self.out_features, self.in_features, 0.0, self.scale)
     }
 
     fn workgroups(&self, _: &Variant) -> [u32; 3] {
