@@ -150,7 +150,8 @@ impl DecoderPipeline {
         &self.device
     }
 
-    /// Why decode steps compute with f32 activations; `None` when with int8 ones, on the CPU as far as weights are packed.
+    /// Why decode steps compute with f32 activations; `None` when with int8 ones: on the CPU as far as weights are packed, on a GPU
+    /// but for an output head that is not.
     #[must_use]
     pub fn why_not_int8(&self) -> Option<&str> {
         let rounds = self.device.host().is_some() && !self.device.exact();
