@@ -25,13 +25,21 @@ use sha2::{Digest, Sha256};
 struct Real {
     id: &'static str,
     reference: &'static str,
-    /// Of `xtask/scripts/divergence.py`; `None` where that was not asked.
-    llama_cpp: Option<&'static str>,
+    /// `None` where that was not asked.
+    llama_cpp: Option<LlamaCpp>,
     path: OnceLock<PathBuf>,
 }
 
+/// What llama.cpp's CPU build, which rounds activations to int8 too, says of a model.
+struct LlamaCpp {
+    /// Logits behind the prompts of the reference.
+    logits: &'static str,
+    /// Of `xtask/scripts/divergence.py`.
+    divergence: &'static str,
+}
+
 impl Real {
-    const fn new(id: &'static str, reference: &'static str, llama_cpp: Option<&'static str>) -> Real {
+    const fn new(id: &'static str, reference: &'static str, llama_cpp: Option<LlamaCpp>) -> Real {
         Real { id, reference, llama_cpp, path: OnceLock::new() }
     }
 
@@ -45,19 +53,28 @@ impl Real {
 static SMOLLM2: Real = Real::new(
     "smollm2-135m-instruct",
     include_str!("fixtures/reference/hf_smollm2-135m-instruct-q4_1.json"),
-    Some(include_str!("fixtures/reference/divergence_smollm2-135m-instruct-q4_1.json")),
+    Some(LlamaCpp {
+        logits: include_str!("fixtures/reference/llamacpp_smollm2-135m-instruct-q4_1.json"),
+        divergence: include_str!("fixtures/reference/divergence_smollm2-135m-instruct-q4_1.json"),
+    }),
 );
 #[cfg(feature = "all-model-tests")]
 static GEMMA_3: Real = Real::new(
     "gemma-3-270m",
     include_str!("fixtures/reference/hf_gemma3-270m-q4_k_m.json"),
-    Some(include_str!("fixtures/reference/divergence_gemma3-270m-q4_k_m.json")),
+    Some(LlamaCpp {
+        logits: include_str!("fixtures/reference/llamacpp_gemma3-270m-q4_k_m.json"),
+        divergence: include_str!("fixtures/reference/divergence_gemma3-270m-q4_k_m.json"),
+    }),
 );
 #[cfg(feature = "all-model-tests")]
 static QWEN: Real = Real::new(
     "qwen2.5-coder-0.5b-instruct",
     include_str!("fixtures/reference/hf_qwen2.5-coder-0.5b-instruct-q4_k_m.json"),
-    Some(include_str!("fixtures/reference/divergence_qwen2.5-coder-0.5b-instruct-q4_k_m.json")),
+    Some(LlamaCpp {
+        logits: include_str!("fixtures/reference/llamacpp_qwen2.5-coder-0.5b-instruct-q4_k_m.json"),
+        divergence: include_str!("fixtures/reference/divergence_qwen2.5-coder-0.5b-instruct-q4_k_m.json"),
+    }),
 );
 
 #[cfg(feature = "all-model-tests")]
@@ -176,18 +193,32 @@ fn on(choice: DeviceChoice) -> DeviceOptions {
     DeviceOptions { choice, exact: true, ..DeviceOptions::default() }
 }
 
-/// How far logits of llama.cpp's CPU build, which rounds activations to int8 too, were seen from fp32.
-const LLAMA_CPP_OFF: f32 = 0.64;
+/// The farthest that llama.cpp's logits are known to be from fp32.
+#[cfg(feature = "gpu-tests")]
+const LLAMA_CPP_AT_MOST: f32 = 0.64;
 
-/// Logits in int8 are off by no more than llama.cpp's, and greedy tokens differ only where the two likeliest are nearly level;
-/// then [`check_divergence`].
-fn check_int8(model: &Real, choice: DeviceChoice, tokens: usize, texts: [usize; 2]) {
+/// Products in int8 take the logits no farther from fp32 than llama.cpp's, or than `at_most`, and the greedy tokens elsewhere
+/// only where the two likeliest are nearly level; then [`check_divergence`].
+fn check_int8(model: &Real, choice: DeviceChoice, tokens: usize, at_most: f32, texts: [usize; 2]) {
+    let llama_cpp: Value = serde_json::from_str(model.llama_cpp.as_ref().unwrap().logits).unwrap();
+    let theirs = llama_cpp["cases"].as_array().unwrap();
     let reference: Value = serde_json::from_str(model.reference).unwrap();
-    let device = pollster::block_on(Device::open(&DeviceOptions { exact: false, ..on(choice) })).unwrap();
     pollster::block_on(async {
+        let device = Device::open(&DeviceOptions { exact: false, ..on(choice) }).await.unwrap();
         let builder = DecoderPipeline::builder(&device, model.path()).max_seq_len(512).kv_dtype(DType::F32);
         let mut pipeline = builder.build().await.unwrap();
-        for case in cases(&reference) {
+        let (mut ours_off, mut theirs_off) = (0f32, 0f32);
+        for (case, theirs) in cases(&reference).iter().zip(theirs) {
+            let first =
+                theirs["first8"].as_array().unwrap().iter().zip(0u32..).map(|(v, id)| (id, v.as_f64().unwrap()));
+            let top = theirs["top5"].as_array().unwrap().iter();
+            let top = top.map(|pair| (pair[0].as_u64().unwrap() as u32, pair[1].as_f64().unwrap()));
+            for (id, logit) in top.chain(first) {
+                // Their five largest may not be those of the reference.
+                if let Some((_, expected)) = case.known().find(|(known, _)| *known == id) {
+                    theirs_off = theirs_off.max((logit as f32 - expected).abs());
+                }
+            }
             pipeline.rewind(0).unwrap();
             // The last token is a decode step of its own.
             let (last, before) = case.prompt_ids.split_last().unwrap();
@@ -196,8 +227,7 @@ fn check_int8(model: &Real, choice: DeviceChoice, tokens: usize, texts: [usize; 
             }
             let logits = pipeline.forward(&[*last], 1).await.unwrap();
             for (id, expected) in case.known() {
-                let off = (logits.last()[id as usize] - expected).abs();
-                assert!(off <= LLAMA_CPP_OFF, "{}: {}: logit {id} is off by {off}", model.id, case.prompt);
+                ours_off = ours_off.max((logits.last()[id as usize] - expected).abs());
             }
             for (step, (expected, margin)) in case.greedy.iter().take(tokens).enumerate() {
                 let id = pipeline.greedy().await.unwrap();
@@ -207,52 +237,51 @@ fn check_int8(model: &Real, choice: DeviceChoice, tokens: usize, texts: [usize; 
                 }
             }
         }
+        check_divergence(model, &mut pipeline, texts).await;
+        let variants = device.kernel_variants();
+        let int8 = |(kernel, form): (&String, &String)| {
+            ["linear_gated/A8", "gemm_a8/A8"].contains(&kernel.as_str())
+                || kernel.starts_with("matmul/Q") && form.starts_with("int8")
+        };
+        assert!(variants.iter().any(int8), "{variants:?}");
+        assert!(ours_off <= theirs_off.max(at_most), "{}: off by {ours_off}, llama.cpp by {theirs_off}", model.id);
     });
-    check_divergence(model, &device, texts);
-    let variants = device.kernel_variants();
-    let int8 = |(kernel, form): (&String, &String)| {
-        ["linear_gated/A8", "gemm_a8/A8"].contains(&kernel.as_str())
-            || kernel.starts_with("matmul/Q") && form.starts_with("int8")
-    };
-    assert!(variants.iter().any(int8), "{variants:?}");
 }
 
-/// Int8 takes what is expected next no farther from fp32 than llama.cpp's CPU build does: in so many texts as prompts,
-/// and in so many, no more, in steps of one token. What fp32 expects, this project's own f32 on the CPU says, which [`check`] holds to
+/// Int8 takes what is expected next about as far from fp32 as llama.cpp's CPU build does: in so many texts as prompts, and in so
+/// many, no more, in steps of one token. What fp32 expects, this project's own f32 on the CPU says, which [`check`] holds to
 /// transformers.
-fn check_divergence(model: &Real, device: &Device, [texts, stepped]: [usize; 2]) {
+async fn check_divergence(model: &Real, rounded: &mut DecoderPipeline, [texts, stepped]: [usize; 2]) {
     // The same rounding falls differently with the order of sums: so many tokens tell the mean to about a tenth.
     const NOISE: f64 = 1.25;
-    let known: Value = serde_json::from_str(model.llama_cpp.unwrap()).unwrap();
+    let known: Value = serde_json::from_str(model.llama_cpp.as_ref().unwrap().divergence).unwrap();
     let numbers = |v: &Value| v.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect::<Vec<_>>();
     let theirs = numbers(&known["divergence"]);
-    pollster::block_on(async {
-        let host = Device::open(&on(DeviceChoice::Host)).await.unwrap();
-        let open =
-            |device| DecoderPipeline::builder(device, model.path()).max_seq_len(512).kv_dtype(DType::F32).build();
-        let (mut exact, mut rounded) = (open(&host).await.unwrap(), open(device).await.unwrap());
-        let (mut prompts, mut steps) = (Vec::new(), Vec::new());
-        for (i, text) in known["texts"].as_array().unwrap().iter().enumerate().take(texts) {
-            let ids: Vec<u32> = numbers(text).into_iter().map(|id| id as u32).collect();
-            [&mut exact, &mut rounded].into_iter().for_each(|pipeline| pipeline.rewind(0).unwrap());
-            let expected = exact.forward(&ids, ids.len()).await.unwrap();
-            let logits = rounded.forward(&ids, ids.len()).await.unwrap();
-            prompts.extend(expected.rows().zip(logits.rows()).map(|(expected, logits)| divergence(expected, logits)));
-            rounded.rewind(0).unwrap();
-            for (id, expected) in ids.iter().zip(expected.rows()).filter(|_| i < stepped) {
-                steps.push(divergence(expected, rounded.forward(&[*id], 1).await.unwrap().last()));
-            }
+    let host = Device::open(&on(DeviceChoice::Host)).await.unwrap();
+    let builder = DecoderPipeline::builder(&host, model.path()).max_seq_len(512).kv_dtype(DType::F32);
+    let mut exact = builder.build().await.unwrap();
+    let (mut prompts, mut steps) = (Vec::new(), Vec::new());
+    for (i, text) in known["texts"].as_array().unwrap().iter().enumerate().take(texts) {
+        let ids: Vec<u32> = numbers(text).into_iter().map(|id| id as u32).collect();
+        exact.rewind(0).unwrap();
+        rounded.rewind(0).unwrap();
+        let expected = exact.forward(&ids, ids.len()).await.unwrap();
+        let logits = rounded.forward(&ids, ids.len()).await.unwrap();
+        prompts.extend(expected.rows().zip(logits.rows()).map(|(expected, logits)| divergence(expected, logits)));
+        rounded.rewind(0).unwrap();
+        for (id, expected) in ids.iter().zip(expected.rows()).filter(|_| i < stepped) {
+            steps.push(divergence(expected, rounded.forward(&[*id], 1).await.unwrap().last()));
         }
-        assert!(texts != ALL || prompts.len() == theirs.len());
-        for (how, ours) in [("prompts", prompts), ("steps", steps)] {
-            let n = ours.len();
-            let [ours, theirs] = [&ours, &theirs].map(|all| all[..n].iter().sum::<f64>() / n as f64);
-            let (id, adapter) = (model.id, &device.report().adapter);
-            eprintln!("{id} on {adapter}, {how} of {n}: {ours:.6} nats from fp32, llama.cpp {theirs:.6}");
-            assert!(ours > 0.0, "{id}: {how} are not rounded");
-            assert!(ours <= NOISE * theirs, "{id}: {how} are {ours:.6} nats from fp32, llama.cpp's are {theirs:.6}");
-        }
-    });
+    }
+    assert!(texts != ALL || prompts.len() == theirs.len());
+    for (how, ours) in [("prompts", prompts), ("steps", steps)] {
+        let n = ours.len();
+        let [ours, theirs] = [&ours, &theirs].map(|all| all[..n].iter().sum::<f64>() / n as f64);
+        let (id, adapter) = (model.id, &rounded.device().report().adapter);
+        eprintln!("{id} on {adapter}, {how} of {n}: {ours:.6} nats from fp32, llama.cpp {theirs:.6}");
+        assert!(ours > 0.0, "{id}: {how} are not rounded");
+        assert!(ours <= NOISE * theirs, "{id}: {how} are {ours:.6} nats from fp32, llama.cpp's are {theirs:.6}");
+    }
 }
 
 /// The Kullback-Leibler divergence of what `rounded` logits expect from what `exact` ones do, in nats.
@@ -279,7 +308,7 @@ fn oracle() {
 
 #[test]
 fn host_in_int8() {
-    check_int8(&SMOLLM2, DeviceChoice::Host, 32, [ALL; 2]);
+    check_int8(&SMOLLM2, DeviceChoice::Host, 32, 0.0, [ALL; 2]);
 }
 
 #[test]
@@ -315,7 +344,9 @@ fn gpu() {
 fn gpu_in_int8() {
     let (named, software) = best_adapter();
     let (tokens, texts) = if software { (3, [ALL, 2]) } else { (32, [ALL; 2]) };
-    check_int8(&SMOLLM2, named.choice, tokens, texts);
+    // What rounding does to three prompts is a draw: with other variants of kernels, exact ones too, in front of the same step
+    // one of them is off by 0.15 to 0.59. What is expected next tells more.
+    check_int8(&SMOLLM2, named.choice, tokens, LLAMA_CPP_AT_MOST, texts);
 }
 
 /// SmolLM2 in each weight format, in the very files of llama.cpp's quantizer, against transformers reading those.
@@ -366,7 +397,7 @@ fn gemma_and_qwen_on_the_host() {
         check(model, &on(DeviceChoice::Host), DType::F32, ALL, 32);
         check(model, &on(DeviceChoice::Host), DType::F16, ALL, 32);
         if model.llama_cpp.is_some() {
-            check_int8(model, DeviceChoice::Host, 32, [ALL, 2]);
+            check_int8(model, DeviceChoice::Host, 32, 0.0, [ALL, 2]);
         }
     }
 }
@@ -377,7 +408,7 @@ fn gemma_and_qwen_on_a_gpu() {
     let (named, software) = best_adapter();
     if software {
         // Prompts in int8 are fast enough; in f32 they take most of an hour.
-        [&GEMMA_3, &QWEN].into_iter().for_each(|model| check_int8(model, named.choice.clone(), 2, [2, 1]));
+        [&GEMMA_3, &QWEN].into_iter().for_each(|model| check_int8(model, named.choice.clone(), 2, 0.0, [2, 1]));
         return;
     }
     let small = DeviceOptions { webgpu_limits: true, ..named.clone() };
@@ -385,7 +416,7 @@ fn gemma_and_qwen_on_a_gpu() {
         check(model, &small, DType::F32, ALL, 32);
         check(model, &named, DType::F16, ALL, 32);
         if model.llama_cpp.is_some() {
-            check_int8(model, named.choice.clone(), 32, [ALL; 2]);
+            check_int8(model, named.choice.clone(), 32, 0.0, [ALL; 2]);
         }
     }
 }
