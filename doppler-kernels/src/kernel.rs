@@ -105,6 +105,12 @@ impl Operand {
         Operand { access: Access::ReadWrite, ..Operand::read(name, shape, dtype) }
     }
 
+    /// What a product of `columns` columns writes: `y`, `[rows, stride]`; where that has other columns, they are left.
+    pub(crate) fn product(rows: usize, columns: usize, stride: usize) -> Operand {
+        let access = if columns == stride { Access::Write } else { Access::ReadWrite };
+        Operand { access, ..Operand::write("y", &[rows, stride], DType::F32) }
+    }
+
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,8 +1,9 @@
 //! Which adapters there are, which one is taken, and what is asked of it.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use doppler_kernels::Tier;
+use parking_lot::{RwLock, RwLockReadGuard};
 
 use super::pool::lock;
 use crate::{DeviceOptions, Error};
@@ -61,12 +62,12 @@ static DRIVER: RwLock<()> = RwLock::new(());
 
 /// To be held while something is compiled.
 pub(super) fn compiling() -> RwLockReadGuard<'static, ()> {
-    DRIVER.read().unwrap_or_else(PoisonError::into_inner)
+    DRIVER.read()
 }
 
 /// Runs what opens the driver while nothing is compiled; on native it is ready at once.
 fn alone<T>(future: impl Future<Output = T>) -> T {
-    let _alone = DRIVER.write().unwrap_or_else(PoisonError::into_inner);
+    let _alone = DRIVER.write();
     pollster::block_on(future)
 }
 

@@ -5,7 +5,7 @@ mod cases;
 use doppler_rdrr::DType;
 
 use crate::kernel::host_by_reference;
-use crate::{Access, Entry, Kernel, MatMul, Operand, Tier, Variant, linear, matmul, shared};
+use crate::{Entry, Kernel, MatMul, Operand, Tier, Variant, linear, matmul, shared};
 
 /// [`MatMul`] of rows that [`crate::Int8Rows`] rounded: `y[r, y_offset + n] = Σ_k x[r, k] · weight[n, k]`.
 ///
@@ -59,11 +59,10 @@ impl Kernel for GemmA8 {
 
     fn operands(&self) -> Vec<Operand> {
         let MatMul { rows, out_features, in_features, weight, y_stride, .. } = self.0;
-        let access = if y_stride == out_features { Access::Write } else { Access::ReadWrite };
         vec![
             Operand::read("x", &[rows, in_features], DType::A8),
             Operand::read("weight", &[out_features, in_features], weight),
-            Operand { access, ..Operand::write("y", &[rows, y_stride], DType::F32) },
+            Operand::product(rows, out_features, y_stride),
         ]
     }
 

@@ -5,7 +5,7 @@ mod cases;
 use doppler_rdrr::DType;
 
 use crate::kernel::host_by_reference;
-use crate::{Access, Entry, Kernel, MatMul, Operand, Tier, Variant, linear, shared};
+use crate::{Entry, Kernel, MatMul, Operand, Tier, Variant, linear, shared};
 
 /// [`MatMul`] of rows that [`crate::HalfRows`] made: `y[p, r, y_offset + n] = scale[r] · Σ_k x[r, k] · weight[n, k]`, where k
 /// goes over the columns of part p: as many blocks of 256 as in any other, but for the last ones.
@@ -130,11 +130,10 @@ impl Kernel for GemmHalf {
 
     fn operands(&self) -> Vec<Operand> {
         let MatMul { rows, out_features, in_features, weight, y_stride, .. } = self.of;
-        let access = if y_stride == out_features { Access::Write } else { Access::ReadWrite };
         vec![
             Operand::read("x", &[rows, in_features], DType::F16),
             Operand::read("weight", &[out_features, in_features], weight),
-            Operand { access, ..Operand::write("y", &[self.parts * rows, y_stride], DType::F32) },
+            Operand::product(self.parts * rows, out_features, y_stride),
             Operand::read("scale", &[rows], DType::F32),
         ]
     }

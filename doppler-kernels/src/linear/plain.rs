@@ -4,7 +4,7 @@ use doppler_rdrr::DType;
 
 use super::{NO_NORM, NORM, cases, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
-use crate::{Access, Entry, Kernel, Operand, Variant};
+use crate::{Entry, Kernel, Operand, Variant};
 
 /// `y[r, y_offset + n] = Σ_k x[r, k] · weight[n, k]`, with the factor that an RMS norm before it still owes:
 /// `1 / sqrt(mean(h²) + eps)`.
@@ -72,11 +72,10 @@ impl Kernel for Linear {
     }
 
     fn operands(&self) -> Vec<Operand> {
-        let access = if self.y_stride == self.out_features { Access::Write } else { Access::ReadWrite };
         let mut operands = vec![
             Operand::read("x", &[self.rows, self.in_features], DType::A8),
             Operand::read("weight", &[self.out_features, self.in_features], self.weight),
-            Operand { access, ..Operand::write("y", &[self.rows, self.y_stride], DType::F32) },
+            Operand::product(self.rows, self.out_features, self.y_stride),
         ];
         operands.extend(self.eps.map(|_| Operand::read("energy", &[self.rows, self.in_features / 32], DType::F32)));
         operands
@@ -94,10 +93,8 @@ impl Kernel for Linear {
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
         let norm = self.eps.map(|eps| (inputs[inputs.len() - 1], eps));
         let product = product(inputs[0], inputs[1], self.in_features, norm);
-        if self.y_stride == self.out_features {
-            return vec![product.iter().map(|v| *v as f32).collect()];
-        }
-        let mut y = inputs[2].to_vec();
+        let part = self.y_stride != self.out_features;
+        let mut y = if part { inputs[2].to_vec() } else { vec![0.0; product.len()] };
         for (y, product) in y.chunks_exact_mut(self.y_stride).zip(product.chunks_exact(self.out_features)) {
             y[self.y_offset..].iter_mut().zip(product).for_each(|(y, v)| *y = *v as f32);
         }

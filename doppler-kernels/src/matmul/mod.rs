@@ -9,7 +9,7 @@ mod reference;
 
 use doppler_rdrr::DType;
 
-use crate::{Access, Entry, Instructions, Kernel, Operand, Tier, Variant, shared};
+use crate::{Entry, Instructions, Kernel, Operand, Tier, Variant, shared};
 
 /// `y[r, y_offset + n] = Σ_k x[r, k] · weight[n, k]`, straight from packed blocks.
 ///
@@ -87,12 +87,11 @@ impl Kernel for MatMul {
     }
 
     fn operands(&self) -> Vec<Operand> {
-        let partial = self.y_stride != self.out_features;
-        let y = Operand::write("y", &[self.rows, self.y_stride], DType::F32);
+        let MatMul { rows, out_features, in_features, weight, y_stride, .. } = *self;
         vec![
-            Operand::read("x", &[self.rows, self.in_features], DType::F32),
-            Operand::read("weight", &[self.out_features, self.in_features], self.weight),
-            Operand { access: if partial { Access::ReadWrite } else { Access::Write }, ..y },
+            Operand::read("x", &[rows, in_features], DType::F32),
+            Operand::read("weight", &[out_features, in_features], weight),
+            Operand::product(rows, out_features, y_stride),
         ]
     }
 
