@@ -52,7 +52,7 @@ pub use attention::{Attention, AttentionReduce, AttentionSplit};
 pub use attention_decode::{AttentionAppend, AttentionDecode, AttentionHeads};
 pub use attention_half::AttentionHalf;
 pub use cases::{Case, Entry, Tolerance};
-pub use embed::Embed;
+pub use embed::{Embed, EmbedQuantize};
 pub use error::Error;
 pub use gated_act::GatedActivation;
 pub use gated_half::GatedHalf;
@@ -93,6 +93,7 @@ pub static KERNELS: &[Entry] = &[
     attention_decode::HEADS_ENTRY,
     attention_half::ENTRY,
     embed::ENTRY,
+    embed::QUANTIZED_ENTRY,
     gated_act::ENTRY,
     gated_half::ENTRY,
     gemm_a8::ENTRY,

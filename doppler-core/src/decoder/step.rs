@@ -7,8 +7,8 @@
 //! more, and one more where the values have another format than queries and keys.
 
 use doppler_kernels::{
-    AttentionAppend, AttentionDecode, AttentionReduce, Linear, LinearGated, LinearResidual, NormResidual, Quantize,
-    SoftCap, linear,
+    AttentionAppend, AttentionDecode, AttentionReduce, EmbedQuantize, Linear, LinearGated, LinearResidual,
+    NormResidual, Quantize, SoftCap, linear,
 };
 use doppler_rdrr::{DType, ModelConfig};
 
@@ -37,6 +37,11 @@ pub(super) fn takes(tensor: &Tensor) -> Result<Tensor, String> {
     }
 }
 
+/// Whether the products of so many rows may round to f16, as those of a prompt do: matrix units make several rows at once.
+fn takes_half(device: &Device, rows: usize) -> bool {
+    rows > 1 && device.gpu().is_some_and(|gpu| gpu.tier.cooperative_matrix)
+}
+
 /// Pieces of the context that one row is split into, each of them `heads` workgroups.
 pub(crate) fn splits(capacity: usize, heads: usize) -> usize {
     // What a large GPU runs at a time; with fewer, its memory waits. More than 256 pieces would make the reduction the longer
@@ -50,6 +55,8 @@ pub(crate) fn splits(capacity: usize, heads: usize) -> usize {
 struct Scratch {
     rows: usize,
     splits: usize,
+    /// Whether products may round to f16.
+    half: bool,
     hidden: Tensor,
     /// `hidden` times the next norm's weight, and its energy.
     normed: Tensor,
@@ -70,6 +77,7 @@ impl Scratch {
         Ok(Scratch {
             rows,
             splits,
+            half: takes_half(device, rows),
             hidden: f32("hidden", &[rows, c.hidden_size])?,
             normed: a8("normed", c.hidden_size)?,
             energy: f32("energy", &[rows, c.hidden_size / 32])?,
@@ -102,9 +110,7 @@ impl Decoder {
             Scratch { qkv: device.alloc("qk", &[rows, c.q_dim() + c.kv_dim()], DType::F32)?, ..together.clone() };
 
         let s = &together;
-        self.embed(r, rows, &ids, &s.hidden)?;
-        let quantize = Quantize { rows, cols: c.hidden_size };
-        r.record(quantize, &[&s.hidden, &self.layers[0].input_layernorm, &s.normed, &s.energy])?;
+        self.embed_step(r, &ids, s)?;
         for (i, (layer, fused)) in self.layers.iter().zip(fused).enumerate() {
             let own;
             let s = match fused.values {
@@ -134,6 +140,25 @@ impl Decoder {
         Ok(Forward { recording: device.compile(recorder)?, ids, logits })
     }
 
+    /// The rows of the ids, ready for the first product.
+    fn embed_step(&self, r: &mut Recorder, ids: &Tensor, s: &Scratch) -> Result<(), Error> {
+        let c = &self.config;
+        let (rows, first_norm) = (s.rows, &self.layers[0].input_layernorm);
+        let [part] = &self.embed_tokens.parts[..] else {
+            self.embed(r, rows, ids, &s.hidden)?;
+            let quantize = Quantize { rows, cols: c.hidden_size };
+            return r.record(quantize, &[&s.hidden, first_norm, &s.normed, &s.energy]);
+        };
+        let embed = EmbedQuantize {
+            rows,
+            hidden_size: c.hidden_size,
+            vocab_size: c.vocab_size,
+            weight: self.embed_tokens.dtype,
+            scale: c.embedding_scale as f32,
+        };
+        r.record(embed, &[ids, &part.tensor, first_norm, &s.hidden, &s.normed, &s.energy])
+    }
+
     fn attend_step(
         &self,
         r: &mut Recorder,
@@ -145,9 +170,9 @@ impl Decoder {
     ) -> Result<(), Error> {
         let c = &self.config;
         let (rows, splits) = (s.rows, s.splits);
-        r.record(self.linear(&fused.qkv, rows, true), &[&s.normed, &fused.qkv, &s.qkv, &s.energy])?;
+        r.record(self.linear(&fused.qkv, rows, true, s.half), &[&s.normed, &fused.qkv, &s.qkv, &s.energy])?;
         if let (Some(values), Some(new_values)) = (&fused.values, &s.values) {
-            r.record(self.linear(values, rows, true), &[&s.normed, values, new_values, &s.energy])?;
+            r.record(self.linear(values, rows, true, s.half), &[&s.normed, values, new_values, &s.energy])?;
         }
         let table = cache.rope(c.layer_types[i]);
         let attention = self.attention_decode(i, cache, rows, splits, fused.values.is_some());
@@ -173,6 +198,7 @@ impl Decoder {
             weight: fused.gate_up.dtype(),
             activation: c.hidden_act,
             eps: c.rms_norm_eps as f32,
+            half: s.half,
         };
         r.record(gated, &[&s.normed, &fused.gate_up, &s.activated, &s.energy])
     }
@@ -196,10 +222,11 @@ impl Decoder {
                 in_features: x.len() / s.rows,
                 weight: weight.dtype(),
                 scale,
+                half: s.half,
             };
             return r.record(linear, &[x, weight, next_norm, &s.hidden, &s.normed, &s.energy]);
         };
-        r.record(self.linear(weight, s.rows, false), &[x, weight, &s.branch])?;
+        r.record(self.linear(weight, s.rows, false, s.half), &[x, weight, &s.branch])?;
         let join = NormResidual { rows: s.rows, cols: c.hidden_size, eps: c.rms_norm_eps as f32, scale };
         r.record(join, &[&s.branch, norm, next_norm, &s.hidden, &s.normed, &s.energy])
     }
@@ -219,9 +246,10 @@ impl Decoder {
     ) -> Result<Tensor, Error> {
         let c = &self.config;
         let logits = device.alloc("logits", &[rows, c.vocab_size], DType::F32)?;
+        let half = takes_half(device, rows);
         for part in &self.output_head().parts {
-            let linear =
-                Linear { y_stride: c.vocab_size, y_offset: part.first_row, ..self.linear(&part.tensor, rows, true) };
+            let whole = self.linear(&part.tensor, rows, true, half);
+            let linear = Linear { y_stride: c.vocab_size, y_offset: part.first_row, ..whole };
             r.record(linear, &[normed, &part.tensor, &logits, energy])?;
         }
         let Some(cap) = c.final_logit_softcapping else { return Ok(logits) };
@@ -230,10 +258,11 @@ impl Decoder {
         Ok(capped)
     }
 
-    fn linear(&self, weight: &Tensor, rows: usize, normed: bool) -> Linear {
+    fn linear(&self, weight: &Tensor, rows: usize, normed: bool, half: bool) -> Linear {
         let [out_features, in_features] = *weight.shape() else { unreachable!("a matrix") };
         let eps = normed.then_some(self.config.rms_norm_eps as f32);
-        Linear { rows, out_features, in_features, weight: weight.dtype(), y_stride: out_features, y_offset: 0, eps }
+        let weight = weight.dtype();
+        Linear { rows, out_features, in_features, weight, y_stride: out_features, y_offset: 0, eps, half }
     }
 }
 

@@ -1,5 +1,6 @@
-// BQ rows of queries of one head a workgroup, a subgroup of 32 lanes for each 16 of them, on matrix units. Two passes over the
-// keys: the first finds each row's largest score, so that the sums of the second need no correction on the way.
+// BQ rows of queries of one head a workgroup, a subgroup of 32 lanes for each 16 of them, on matrix units. Softmax weights are
+// told from a reference of each row, its largest score when that was last raised: sums, which only matrix units can touch, are
+// corrected in the few tiles that pass it by more than f16 bears.
 
 struct Params {
     rows: u32,
@@ -14,7 +15,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> q: array<vec4<f32>>;          // [rows, num_attention_heads, HEAD_DIM / 4]
 @group(0) @binding(3) var<storage, read> start: array<u32>;            // [1]
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;          // [rows, num_attention_heads, HEAD_DIM]
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;    // [rows, num_attention_heads, HEAD_DIM / 4]
 @group(0) @binding(5) var<uniform> params: Params;
 
 // Positions of a tile.
@@ -25,14 +26,19 @@ const QUADS: u32 = HEAD_DIM / 4u;
 // Rows of tiles in fours, two more than they need, so that rows begin at different banks.
 const PITCH: u32 = QUADS + 2u;
 const P_PITCH: u32 = BK / 4u + 2u;
+const S_PITCH: u32 = BK / 4u + 2u;
 const BLOCKS: u32 = HEAD_DIM / 16u;
 const UNSEEN: f32 = -1e30;
+// By what a score may pass its row's reference: weights reach exp(8), far from the 65 504 of f16.
+const SLACK: f32 = 8.0;
 
 var<workgroup> q_tile: array<vec4<f16>, BQ * PITCH>;
 var<workgroup> kv_tile: array<vec4<f16>, BK * PITCH>;
 var<workgroup> p_tile: array<vec4<f16>, BQ * P_PITCH>;
 // Scores of 16 rows, or 16 × 16 results, for each subgroup.
-var<workgroup> s_tile: array<f32, BQ * BK>;
+var<workgroup> s_tile: array<vec4<f32>, BQ * S_PITCH>;
+// Whether a row of the workgroup passed its reference.
+var<workgroup> passed: u32;
 
 fn load_queries(thread: u32, first_row: u32, head: u32) {
     for (var i = thread; i < BQ * QUADS; i += WG) {
@@ -93,8 +99,8 @@ fn find_scores(subgroup: u32) {
         left = coopMultiplyAdd(a, b0, left);
         right = coopMultiplyAdd(a, b1, right);
     }
-    coopStoreT(left, &s_tile[subgroup * 16u * BK], BK);
-    coopStoreT(right, &s_tile[subgroup * 16u * BK + 16u], BK);
+    coopStoreT(left, &s_tile[subgroup * 16u * S_PITCH], S_PITCH);
+    coopStoreT(right, &s_tile[subgroup * 16u * S_PITCH + 4u], S_PITCH);
 }
 
 // Adds the 16 positions from `t` on to the d-th 16 columns of the results.
@@ -103,27 +109,61 @@ fn add_values(sums: coop_mat16x16<f32, C>, weights: coop_mat16x16<f16, A>, t: u3
     return coopMultiplyAdd(weights, b, sums);
 }
 
+// Where 8 of 16 × 16 results of the subgroup are that this lane has: of row `thread % 32 / 2`.
+fn own_results(thread: u32) -> u32 {
+    return (thread / 32u * 16u + thread % 32u / 2u) * S_PITCH + thread % 2u * 2u;
+}
+
+// Puts 16 columns of a subgroup's rows where its lanes can read them. Contains barriers: call in uniform control flow.
+fn show(sums: coop_mat16x16<f32, C>, thread: u32) {
+    workgroupBarrier();
+    coopStoreT(sums, &s_tile[thread / 32u * 16u * S_PITCH], S_PITCH);
+    workgroupBarrier();
+}
+
+// Each row times its lanes' factor. Contains barriers: call in uniform control flow.
+fn corrected(sums: coop_mat16x16<f32, C>, thread: u32, factor: f32) -> coop_mat16x16<f32, C> {
+    show(sums, thread);
+    let own = own_results(thread);
+    s_tile[own] *= factor;
+    s_tile[own + 1u] *= factor;
+    workgroupBarrier();
+    return coopLoadT<coop_mat16x16<f32, C>>(&s_tile[thread / 32u * 16u * S_PITCH], S_PITCH);
+}
+
 // Writes the d-th 16 columns of a subgroup's rows. Contains barriers: call in uniform control flow.
 fn write_sums(sums: coop_mat16x16<f32, C>, thread: u32, out_row: u32, head: u32, d: u32, total: f32) {
-    workgroupBarrier();
-    coopStoreT(sums, &s_tile[thread / 32u * 256u], 16u);
-    workgroupBarrier();
+    show(sums, thread);
     if out_row < params.rows {
-        for (var i = 0u; i < 8u; i++) {
-            let col = 8u * (thread % 2u) + i;
-            let value = s_tile[thread / 32u * 256u + thread % 32u / 2u * 16u + col] / total;
-            y[(out_row * params.num_attention_heads + head) * HEAD_DIM + d * 16u + col] = value;
-        }
+        let own = own_results(thread);
+        let at = (out_row * params.num_attention_heads + head) * QUADS + d * 4u + thread % 2u * 2u;
+        y[at] = s_tile[own] / total;
+        y[at + 1u] = s_tile[own + 1u] / total;
     }
 }
 
-// A score as softmax takes it.
-fn score(s: f32, position: u32, first: u32, last: u32) -> f32 {
+// Scores of four positions as softmax takes them.
+fn scores(row: u32, quad: u32, at: u32, first: u32, last: u32) -> vec4<f32> {
+    let s = s_tile[row * S_PITCH + quad];
     var capped = s;
     if SOFTCAP != 0u {
-        capped = params.softcap * tanh(clamp(s / params.softcap, -15.0, 15.0));
+        capped = params.softcap * tanh(clamp(s / params.softcap, vec4<f32>(-15.0), vec4<f32>(15.0)));
     }
-    return select(UNSEEN, capped, position >= first && position <= last);
+    let position = vec4<u32>(at + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
+    return select(vec4<f32>(UNSEEN), capped, (position >= vec4<u32>(first)) & (position <= vec4<u32>(last)));
+}
+
+fn largest_of(s: vec4<f32>) -> f32 {
+    return max(max(s.x, s.y), max(s.z, s.w));
+}
+
+// Leaves the softmax weights of four positions, and gives their sum.
+fn weigh(s: vec4<f32>, reference: f32, row: u32, quad: u32) -> f32 {
+    // A row that has seen nothing has a reference as low as its scores.
+    let weights = vec4<f16>(select(exp(s - reference), vec4<f32>(0.0), s <= vec4<f32>(UNSEEN)));
+    p_tile[row * P_PITCH + quad] = weights;
+    let rounded = vec4<f32>(weights);
+    return rounded.x + rounded.y + rounded.z + rounded.w;
 }
 
 @compute @workgroup_size(WG)
@@ -137,7 +177,7 @@ fn main(
     let first_row = (groups.y - 1u - group.y) * BQ;
     let kv_head = head / (params.num_attention_heads / params.num_key_value_heads);
     let subgroup = thread / 32u;
-    // Two lanes share a row, each with every second position.
+    // Two lanes share a row, each with every second four of positions.
     let row = subgroup * 16u + thread % 32u / 2u;
     let side = thread % 2u;
     let last = start[0] + min(first_row + row, params.rows - 1u);
@@ -149,20 +189,7 @@ fn main(
 
     load_queries(thread, first_row, head);
     load_keys(thread, begin, end, kv_head);
-    var largest = UNSEEN;
-    for (var at = begin; at < end; at += BK) {
-        workgroupBarrier();
-        store_keys(thread);
-        workgroupBarrier();
-        load_keys(thread, select(begin, at + BK, at + BK < end), end, kv_head);
-        find_scores(subgroup);
-        workgroupBarrier();
-        for (var t = side; t < BK; t += 2u) {
-            largest = max(largest, score(s_tile[row * BK + t], at + t, first, last));
-        }
-    }
-    largest = max(largest, subgroupShuffleXor(largest, 1u));
-
+    var reference = UNSEEN;
     var total = 0.0;
     // An array of matrices would be kept in memory; those beyond the head's size are never touched.
     var sums_0 = coop_mat16x16<f32, C>();
@@ -184,21 +211,50 @@ fn main(
     for (var at = begin; at < end; at += BK) {
         workgroupBarrier();
         store_keys(thread);
+        if thread == 0u {
+            passed = 0u;
+        }
         workgroupBarrier();
         load_values(thread, at, end, kv_head);
         load_keys(thread, at + BK, end, kv_head);
         find_scores(subgroup);
         workgroupBarrier();
         store_values(thread);
-        for (var t = 4u * side; t < BK; t += 8u) {
-            var weights: vec4<f16>;
-            for (var j = 0u; j < 4u; j++) {
-                let s = score(s_tile[row * BK + t + j], at + t + j, first, last);
-                weights[j] = f16(select(exp(s - largest), 0.0, s <= UNSEEN));
-                total += f32(weights[j]);
-            }
-            p_tile[row * P_PITCH + t / 4u] = weights;
+        let s0 = scores(row, side, at, first, last);
+        let s1 = scores(row, side + 2u, at, first, last);
+        let s2 = scores(row, side + 4u, at, first, last);
+        let s3 = scores(row, side + 6u, at, first, last);
+        let own = max(max(largest_of(s0), largest_of(s1)), max(largest_of(s2), largest_of(s3)));
+        let largest = max(own, subgroupShuffleXor(own, 1u));
+        if largest > reference + SLACK {
+            passed = 1u;
         }
+        if workgroupUniformLoad(&passed) != 0u {
+            let raised = max(reference, largest);
+            let factor = exp(reference - raised);
+            reference = raised;
+            total *= factor;
+            if at != begin {
+                sums_0 = corrected(sums_0, thread, factor);
+                if BLOCKS > 1u { sums_1 = corrected(sums_1, thread, factor); }
+                if BLOCKS > 2u { sums_2 = corrected(sums_2, thread, factor); }
+                if BLOCKS > 3u { sums_3 = corrected(sums_3, thread, factor); }
+                if BLOCKS > 4u { sums_4 = corrected(sums_4, thread, factor); }
+                if BLOCKS > 5u { sums_5 = corrected(sums_5, thread, factor); }
+                if BLOCKS > 6u { sums_6 = corrected(sums_6, thread, factor); }
+                if BLOCKS > 7u { sums_7 = corrected(sums_7, thread, factor); }
+                if BLOCKS > 8u { sums_8 = corrected(sums_8, thread, factor); }
+                if BLOCKS > 9u { sums_9 = corrected(sums_9, thread, factor); }
+                if BLOCKS > 10u { sums_10 = corrected(sums_10, thread, factor); }
+                if BLOCKS > 11u { sums_11 = corrected(sums_11, thread, factor); }
+                if BLOCKS > 12u { sums_12 = corrected(sums_12, thread, factor); }
+                if BLOCKS > 13u { sums_13 = corrected(sums_13, thread, factor); }
+                if BLOCKS > 14u { sums_14 = corrected(sums_14, thread, factor); }
+                if BLOCKS > 15u { sums_15 = corrected(sums_15, thread, factor); }
+            }
+        }
+        total += weigh(s0, reference, row, side) + weigh(s1, reference, row, side + 2u)
+            + weigh(s2, reference, row, side + 4u) + weigh(s3, reference, row, side + 6u);
         workgroupBarrier();
         for (var t = 0u; t < BK; t += 16u) {
             let weights = coopLoadT<coop_mat16x16<f16, A>>(&p_tile[subgroup * 16u * P_PITCH + t / 4u], P_PITCH);

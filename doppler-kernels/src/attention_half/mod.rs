@@ -33,7 +33,7 @@ impl AttentionHalf {
             cooperative_matrix: true,
             f16: true,
             subgroup_size: 32,
-            workgroup_bytes: (bq + 32) * (head_dim + 8) * 2 + bq * (80 + 128),
+            workgroup_bytes: (bq + 32) * (head_dim + 8) * 2 + bq * (80 + 160) + 16,
             ..Tier::SUBGROUP
         };
         let kv = if self.0.kv == DType::C8 { include_str!("kv_c8.wgsl") } else { include_str!("kv_f16.wgsl") };
@@ -75,8 +75,7 @@ impl Kernel for AttentionHalf {
     }
 
     fn multiply_adds(&self, positions: usize) -> u64 {
-        // Twice with the keys.
-        self.0.multiply_adds(positions) / 2 * 3
+        self.0.multiply_adds(positions)
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {

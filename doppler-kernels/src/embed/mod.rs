@@ -1,11 +1,14 @@
 //! Embedding lookup in a table of any weight format.
 
 mod cases;
+mod quantized;
 
 use doppler_rdrr::DType;
 
 use crate::kernel::grid;
 use crate::{Access, Entry, Kernel, Operand, Tier, Variant, shared};
+
+pub use quantized::{ENTRY as QUANTIZED_ENTRY, EmbedQuantize};
 
 /// `y[r] = scale · weight[ids[r]]`.
 ///

@@ -2,7 +2,7 @@
 
 use doppler_rdrr::{Activation, DType};
 
-use super::{A8, FEATURES, NORM, PARAMS, cases, params, product, shape, variants};
+use super::{A8, FEATURES, NORM, PARAMS, cases, half_variants, params, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::{Entry, GatedActivation, Kernel, Operand, Variant};
 
@@ -28,6 +28,8 @@ pub struct LinearGated {
     pub activation: Activation,
     /// Of the norm before it.
     pub eps: f32,
+    /// Whether weights and activations, under a power of two for each row, may be rounded to f16.
+    pub half: bool,
 }
 
 /// Registry entry.
@@ -58,7 +60,14 @@ impl Kernel for LinearGated {
         if self.in_features >= 4096 {
             shapes.swap(0, 1);
         }
-        variants([self.rows, self.in_features], self.weight, &shapes, PARAMS, &files)
+        let sizes = [self.rows, self.in_features];
+        let mut variants = variants(sizes, self.weight, &shapes, PARAMS, &files);
+        if self.half {
+            let half = [(shape("coop_128x32", 128, 0), 32), (shape("coop_192x32", 192, 0), 32)];
+            // Before those for any device.
+            variants.splice(shapes.len()..shapes.len(), half_variants(sizes, self.weight, &half, PARAMS, &files));
+        }
+        variants
     }
 
     fn operands(&self) -> Vec<Operand> {

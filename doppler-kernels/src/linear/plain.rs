@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{NO_NORM, NORM, cases, product, shape, variants};
+use super::{NO_NORM, NORM, cases, half_variants, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::{Entry, Kernel, Operand, Variant};
 
@@ -34,6 +34,8 @@ pub struct Linear {
     pub y_offset: usize,
     /// Of the norm before it, if there is one.
     pub eps: Option<f32>,
+    /// Whether weights and activations, under a power of two for each row, may be rounded to f16.
+    pub half: bool,
 }
 
 /// Registry entry.
@@ -68,7 +70,15 @@ impl Kernel for Linear {
             _ => {}
         }
         let files = [norm[0], norm[1], include_str!("plain.wgsl")];
-        variants([self.rows, self.in_features], self.weight, &shapes, include_str!("params_plain.wgsl"), &files)
+        let sizes = [self.rows, self.in_features];
+        let params = include_str!("params_plain.wgsl");
+        let mut variants = variants(sizes, self.weight, &shapes, params, &files);
+        if self.half {
+            let half = [(shape("coop_256x64", 256, 0, 16), 64), (shape("coop_256x32", 256, 0, 32), 32)];
+            // Before those for any device.
+            variants.splice(shapes.len()..shapes.len(), half_variants(sizes, self.weight, &half, params, &files));
+        }
+        variants
     }
 
     fn operands(&self) -> Vec<Operand> {

@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{A8, FEATURES, NO_NORM, PARAMS, cases, params, product, shape, variants};
+use super::{A8, FEATURES, NO_NORM, PARAMS, cases, half_variants, params, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::quantize::energy;
 use crate::{Access, Entry, Kernel, Operand, Variant};
@@ -29,6 +29,8 @@ pub struct LinearResidual {
     pub weight: DType,
     /// Of what is added.
     pub scale: f32,
+    /// Whether weights and activations, under a power of two for each row, may be rounded to f16.
+    pub half: bool,
 }
 
 /// Registry entry.
@@ -54,7 +56,14 @@ impl Kernel for LinearResidual {
             shapes.swap(0, 2);
         }
         let files = [A8, NO_NORM, include_str!("residual.wgsl")];
-        variants([self.rows, self.in_features], self.weight, &shapes, PARAMS, &files)
+        let sizes = [self.rows, self.in_features];
+        let mut variants = variants(sizes, self.weight, &shapes, PARAMS, &files);
+        if self.half {
+            let half = [(shape("coop_256x32", 256, 0), 32), (shape("coop_128x64", 128, 0), 64)];
+            // Before those for any device.
+            variants.splice(shapes.len()..shapes.len(), half_variants(sizes, self.weight, &half, PARAMS, &files));
+        }
+        variants
     }
 
     fn operands(&self) -> Vec<Operand> {
