@@ -13,13 +13,24 @@ use doppler_core::{DeviceChoice, DeviceOptions};
 use pollster::block_on;
 use random_model::{llama, write};
 
+/// What steps run with besides the model.
+struct With {
+    kv: DType,
+    max_binding_bytes: Option<u64>,
+    /// Tokens of the prompt before them.
+    prompt: usize,
+}
+
+const USUAL: With = With { kv: DType::F16, max_binding_bytes: None, prompt: 7 };
+
 /// Logits of decode steps of one row and of a few after a prompt, and why they are not on int8.
-fn steps(path: &Path, options: &DeviceOptions, kv: DType) -> (Vec<Vec<f32>>, Option<String>) {
+fn steps(path: &Path, options: &DeviceOptions, with: &With) -> (Vec<Vec<f32>>, Option<String>) {
     block_on(async {
         let device = Device::open(options).await.unwrap();
-        let builder = DecoderPipeline::builder(&device, path).max_seq_len(600).kv_dtype(kv);
+        let builder = DecoderPipeline::builder(&device, path).max_seq_len(with.prompt + 500).kv_dtype(with.kv);
         let mut pipeline = builder.build().await.unwrap();
-        pipeline.forward(&[7, 300, 12, 5, 41, 41, 2], 1).await.unwrap();
+        let prompt: Vec<u32> = (0..with.prompt as u32).map(|i| (7 + i * 293) % 333).collect();
+        pipeline.forward(&prompt, 1).await.unwrap();
         let mut logits = Vec::new();
         for token in [9, 332, 77] {
             logits.push(pipeline.forward(&[token], 1).await.unwrap().values);
@@ -47,25 +58,19 @@ fn size(values: impl Iterator<Item = f32>) -> f64 {
 
 /// Steps on int8 differ from exact ones, and by no more than rounding to int8 explains.
 fn check(label: &str, config: ModelConfig, formats: impl Fn(&str) -> DType) {
-    check_with(label, config, formats, DType::F16, None);
+    check_with(label, config, formats, &USUAL);
 }
 
-fn check_with(
-    label: &str,
-    config: ModelConfig,
-    formats: impl Fn(&str) -> DType,
-    kv: DType,
-    max_binding_bytes: Option<u64>,
-) {
+fn check_with(label: &str, config: ModelConfig, formats: impl Fn(&str) -> DType, with: &With) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.rdrr");
     write(config, formats, &path);
     for adapter in block_on(Device::adapters()) {
         let choice = DeviceChoice::Named(adapter.name);
-        let int8 = DeviceOptions { choice, max_binding_bytes, ..DeviceOptions::default() };
-        let (fast, why_not) = steps(&path, &int8, kv);
+        let int8 = DeviceOptions { choice, max_binding_bytes: with.max_binding_bytes, ..DeviceOptions::default() };
+        let (fast, why_not) = steps(&path, &int8, with);
         assert_eq!(why_not, None, "{label}");
-        let (exact, why_not) = steps(&path, &DeviceOptions { exact: true, ..int8 }, kv);
+        let (exact, why_not) = steps(&path, &DeviceOptions { exact: true, ..int8 }, with);
         assert!(why_not.unwrap().contains("exact"), "{label}");
         for (fast, exact) in fast.iter().zip(&exact) {
             assert_eq!(fast.len(), exact.len(), "{label}");
@@ -125,21 +130,35 @@ fn heads() {
     let capped = ModelConfig { final_logit_softcapping: Some(30.0), ..large.clone() };
     for (label, config) in [("split", large), ("split and capped", capped)] {
         // Gate and up fit, the head of 2500 rows of 272 bytes takes three.
-        check_with(label, config, |_| DType::Q8_0, DType::F16, Some(300_000));
+        check_with(label, config, |_| DType::Q8_0, &With { max_binding_bytes: Some(300_000), ..USUAL });
     }
     check("in f16", llama(), |name| if name.contains("lm_head") { DType::F16 } else { DType::Q4_K });
+}
+
+/// Contexts that are attended to in pieces.
+#[test]
+fn depth() {
+    let deep = || ModelConfig { max_position_embeddings: 1600, ..llama() };
+    check_with("Llama", deep(), |_| DType::Q8_0, &With { prompt: 1040, ..USUAL });
+    let windows = ModelConfig {
+        sliding_window: Some(300),
+        layer_types: vec![LayerType::SlidingAttention, LayerType::FullAttention],
+        ..deep()
+    };
+    check_with("a window", windows, |_| DType::Q8_0, &With { prompt: 1040, kv: DType::Q8_0, ..USUAL });
 }
 
 /// Keys and values rounded as well, to the same int8 on both ways.
 #[test]
 fn caches_of_int8() {
     let q8 = |_: &str| DType::Q8_0;
-    check_with("Llama", llama(), q8, DType::Q8_0, None);
+    let with = With { kv: DType::Q8_0, ..USUAL };
+    check_with("Llama", llama(), q8, &with);
     let both = ModelConfig { attention_bias: true, qk_norm: true, ..llama() };
-    check_with("bias and norm of heads", both, q8, DType::Q8_0, None);
+    check_with("bias and norm of heads", both, q8, &with);
     let narrow =
         ModelConfig { head_dim: 32, rotary_dim: 32, num_attention_heads: 8, num_key_value_heads: 2, ..llama() };
-    check_with("heads of one block", narrow, q8, DType::Q8_0, None);
+    check_with("heads of one block", narrow, q8, &with);
 }
 
 /// All logits of a prompt, and the kernels that were chosen for it.
@@ -210,7 +229,7 @@ fn what_is_not_taken_is_said() {
         write(config, |_| dtype, &path);
         let adapter = block_on(Device::adapters()).remove(0);
         let options = DeviceOptions { choice: DeviceChoice::Named(adapter.name), ..DeviceOptions::default() };
-        let why = steps(&path, &options, DType::F16).1.unwrap();
+        let why = steps(&path, &options, &USUAL).1.unwrap();
         assert!(why.contains(words), "{why}");
     }
 }

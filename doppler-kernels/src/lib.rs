@@ -49,7 +49,7 @@ mod variant;
 pub use add::Add;
 pub use argmax::{ArgMax, ArgMaxReduce, ArgMaxSplit};
 pub use attention::{Attention, AttentionReduce, AttentionSplit};
-pub use attention_decode::{AttentionAppend, AttentionDecode, AttentionHeads};
+pub use attention_decode::{AttentionAppend, AttentionDecode, AttentionHeads, AttentionWhole};
 pub use attention_half::AttentionHalf;
 pub use cases::{Case, Entry, Tolerance};
 pub use embed::{Embed, EmbedQuantize};
@@ -90,6 +90,7 @@ pub static KERNELS: &[Entry] = &[
     attention::SPLIT_ENTRY,
     attention_decode::APPEND_ENTRY,
     attention_decode::ENTRY,
+    attention_decode::WHOLE_ENTRY,
     attention_decode::HEADS_ENTRY,
     attention_half::ENTRY,
     embed::ENTRY,

@@ -7,8 +7,8 @@
 //! more, and one more where the values have another format than queries and keys.
 
 use doppler_kernels::{
-    AttentionAppend, AttentionDecode, AttentionReduce, EmbedQuantize, Linear, LinearGated, LinearResidual,
-    NormResidual, Quantize, SoftCap, linear,
+    AttentionAppend, AttentionDecode, AttentionReduce, AttentionWhole, EmbedQuantize, Linear, LinearGated,
+    LinearResidual, NormResidual, Quantize, SoftCap, linear,
 };
 use doppler_rdrr::{DType, ModelConfig};
 
@@ -37,6 +37,9 @@ pub(super) fn takes(tensor: &Tensor) -> Result<Tensor, String> {
     }
 }
 
+/// The deepest context that one workgroup a head goes through sooner than pieces are made and put together.
+const MOST_WHOLE: usize = 1024;
+
 /// Whether the products of so many rows may round to f16, as those of a prompt do: matrix units make several rows at once.
 fn takes_half(device: &Device, rows: usize) -> bool {
     rows > 1 && device.gpu().is_some_and(|gpu| gpu.tier.cooperative_matrix)
@@ -57,6 +60,8 @@ struct Scratch {
     splits: usize,
     /// Whether products may round to f16.
     half: bool,
+    /// Lanes that every subgroup has; 0 without subgroups.
+    lanes: u32,
     hidden: Tensor,
     /// `hidden` times the next norm's weight, and its energy.
     normed: Tensor,
@@ -78,6 +83,7 @@ impl Scratch {
             rows,
             splits,
             half: takes_half(device, rows),
+            lanes: device.gpu().map_or(0, |gpu| gpu.tier.subgroup_size),
             hidden: f32("hidden", &[rows, c.hidden_size])?,
             normed: a8("normed", c.hidden_size)?,
             energy: f32("energy", &[rows, c.hidden_size / 32])?,
@@ -181,6 +187,12 @@ impl Decoder {
         operands.extend(&s.values);
         if rows > 1 {
             r.record(AttentionAppend(attention.clone()), &operands)?;
+        }
+        let whole = AttentionWhole(AttentionDecode { splits: 1, ..attention.clone() });
+        let by_lanes = whole.fits() && whole.lanes().is_some_and(|lanes| lanes <= s.lanes);
+        if cache.capacity <= MOST_WHOLE && by_lanes {
+            operands.insert(6, &s.attended);
+            return r.record(whole, &operands);
         }
         operands.insert(6, &s.partials);
         r.record(attention, &operands)?;

@@ -28,7 +28,7 @@ impl Kernel for AttentionAppend {
         } else {
             [include_str!("append_together.wgsl"), TOGETHER]
         };
-        self.0.variants_with(&bindings, &[HEADS, include_str!("append.wgsl")])
+        self.0.variants_with(&bindings, &[HEADS, include_str!("append.wgsl")], 0)
     }
 
     fn operands(&self) -> Vec<Operand> {

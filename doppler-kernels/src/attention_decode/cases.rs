@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{AttentionAppend, AttentionDecode, AttentionHeads};
+use super::{AttentionAppend, AttentionDecode, AttentionHeads, AttentionWhole};
 use crate::cases::{Case, Tolerance, random_f32};
 use crate::{Attention, Kernel};
 
@@ -41,6 +41,18 @@ enum Of {
     Append,
     /// What comes before a prompt's, from so many parts, and of values that are apart so many.
     Heads(usize, usize),
+    /// The attention in one piece.
+    Whole,
+}
+
+impl Of {
+    fn attends(self) -> bool {
+        matches!(self, Of::Attention | Of::Whole)
+    }
+
+    fn takes(self, d: &AttentionDecode) -> bool {
+        self != Of::Whole || AttentionWhole(AttentionDecode { splits: 1, ..d.clone() }).fits()
+    }
 }
 
 /// `rows` rows from `position` on.
@@ -76,7 +88,7 @@ fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, us
     let start = [position as f32];
     let appended = AttentionAppend(d.clone());
     let mut caches = vec![k, v];
-    if rows > 1 && of == Of::Attention {
+    if rows > 1 && of.attends() {
         // The attention of several rows finds them all in the cache.
         let mut inputs: Vec<&[f32]> = vec![&new, &vectors, &table, &start, &caches[0], &caches[1]];
         inputs.extend(apart.then_some(&values[..]));
@@ -87,6 +99,7 @@ fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, us
     let kernel: Box<dyn Kernel> = match of {
         Of::Attention => Box::new(d),
         Of::Append => Box::new(appended),
+        Of::Whole => Box::new(AttentionWhole(AttentionDecode { splits: 1, ..d })),
         Of::Heads(..) => Box::new(AttentionHeads { of: d, parts, value_parts }),
     };
     let with_parts = |x: &[f32], parts: usize| {
@@ -119,7 +132,9 @@ fn all(rows: usize, of: Of) -> Vec<Case> {
             ((3, 1, 80, 64), 2),
             ((16, 1, 128, 9), 1),
         ];
-        let fits = |((_, _, head_dim, _), _): &(Shape, usize)| kv != DType::C8 || head_dim.is_multiple_of(32);
+        let fits = |(shape, splits): &(Shape, usize)| {
+            (kv != DType::C8 || shape.2.is_multiple_of(32)) && of.takes(&kernel(*shape, kv, *splits))
+        };
         let edge = |(shape, splits): (Shape, usize)| case("edge", kernel(shape, kv, splits), shape.3, 1);
         cases.extend(shapes.into_iter().filter(fits).map(edge));
         let base = || kernel((4, 2, 32, 40), kv, 3);
@@ -140,6 +155,16 @@ pub fn edge_cases() -> Vec<Case> {
     [1, 5].into_iter().flat_map(|rows| all(rows, Of::Attention)).collect()
 }
 
+/// The same in one piece, and more positions than a workgroup takes at a time.
+pub fn whole_edge_cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = [1, 5].into_iter().flat_map(|rows| all(rows, Of::Whole)).collect();
+    for kv in [DType::F16, DType::C8] {
+        let deep = |shape: Shape| case_of("deep", kernel(shape, kv, 1), (shape.3, 1), Of::Whole, 8);
+        cases.extend([(3, 1, 64, 700), (2, 2, 128, 540)].map(deep));
+    }
+    cases
+}
+
 /// All shapes with several rows.
 pub fn append_edge_cases() -> Vec<Case> {
     [2, 8].into_iter().flat_map(|rows| all(rows, Of::Append)).collect()
@@ -154,8 +179,10 @@ pub fn heads_edge_cases() -> Vec<Case> {
 #[cfg(feature = "testing")]
 fn random(of: Of) -> proptest::strategy::BoxedStrategy<Case> {
     use proptest::prelude::*;
-    let unpacked =
-        (1usize..24, proptest::sample::select(&[DType::F32, DType::F16])).prop_map(|(quads, kv)| (4 * quads, kv));
+    // Those in one piece have heads of whole blocks.
+    let step = if of == Of::Whole { 32 } else { 4 };
+    let unpacked = (1usize..24, proptest::sample::select(&[DType::F32, DType::F16]))
+        .prop_map(move |(quads, kv)| ((4 * quads).next_multiple_of(step), kv));
     let blocks = (1usize..5).prop_map(|blocks| (32 * blocks, DType::C8));
     let shape = (1usize..4, 1usize..5, prop_oneof![2 => unpacked, 1 => blocks], 0usize..90)
         .prop_map(|(kv_heads, group, (head_dim, kv), position)| ((kv_heads * group, kv_heads, head_dim, position), kv));
@@ -176,6 +203,12 @@ fn random(of: Of) -> proptest::strategy::BoxedStrategy<Case> {
 #[cfg(feature = "testing")]
 pub fn strategy() -> proptest::strategy::BoxedStrategy<Case> {
     random(Of::Attention)
+}
+
+/// Random shapes and values.
+#[cfg(feature = "testing")]
+pub fn whole_strategy() -> proptest::strategy::BoxedStrategy<Case> {
+    random(Of::Whole)
 }
 
 /// Random shapes and values.

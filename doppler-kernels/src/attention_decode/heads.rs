@@ -46,7 +46,7 @@ impl Kernel for AttentionHeads {
             [include_str!("write_together.wgsl"), include_str!("parts_together.wgsl")]
         };
         let parts = [("PARTS", self.parts as u32), ("VALUE_PARTS", self.value_parts as u32)];
-        let mut variants = self.of.variants_with(&bindings, &[HEADS, include_str!("write.wgsl")]);
+        let mut variants = self.of.variants_with(&bindings, &[HEADS, include_str!("write.wgsl")], 0);
         variants.iter_mut().for_each(|variant| variant.consts.extend(parts));
         variants
     }

@@ -150,18 +150,9 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
                 sum += merged[thread + s * ITEMS];
                 total += merged_totals[thread + s * ITEMS];
             }
-            let h = item / QUADS;
-            let out = ((row * params.num_attention_heads + kv_head * GROUP + h) * params.splits + piece) * (HEAD_DIM + 2u);
-            if item % QUADS == 0u {
-                partials[out] = largest[i];
-                partials[out + 1u] = total;
-            }
-            let d = out + 2u + item % QUADS * 4u;
-            partials[d] = sum.x;
-            partials[d + 1u] = sum.y;
-            partials[d + 2u] = sum.z;
-            partials[d + 3u] = sum.w;
+            put_item(item, kv_head, piece, largest[i], total, sum);
         }
         workgroupBarrier();
     }
+    finish(thread, kv_head);
 }

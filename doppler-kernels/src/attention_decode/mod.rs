@@ -5,9 +5,11 @@ mod append;
 mod cases;
 mod heads;
 mod reference;
+mod whole;
 
 pub use append::{AttentionAppend, ENTRY as APPEND_ENTRY};
 pub use heads::{AttentionHeads, ENTRY as HEADS_ENTRY};
+pub use whole::{AttentionWhole, ENTRY as WHOLE_ENTRY};
 
 use doppler_rdrr::DType;
 
@@ -75,14 +77,14 @@ impl AttentionDecode {
     /// Whether there is a variant for these sizes: heads of whole quads, and a group that leaves room for a tile.
     #[must_use]
     pub fn fits(attention: &Attention) -> bool {
-        attention.head_dim.is_multiple_of(4) && tile(attention).is_some()
+        attention.head_dim.is_multiple_of(4) && tile(attention, 0).is_some()
     }
 
     /// The variant of these bindings behind those that all take, of a way to read what was projected, and of files with an
-    /// entry point.
-    fn variants_with(&self, bindings: &[&'static str], files: &[&'static str]) -> Vec<Variant> {
+    /// entry point that take `more` bytes of workgroup memory.
+    fn variants_with(&self, bindings: &[&'static str], files: &[&'static str], more: usize) -> Vec<Variant> {
         let a = &self.attention;
-        let Some(tile) = tile(a) else { return Vec::new() };
+        let Some(tile) = tile(a, more) else { return Vec::new() };
         let group = self.group();
         let consts = vec![
             ("WG", WG as u32),
@@ -118,7 +120,7 @@ impl AttentionDecode {
         let fits =
             quads.is_power_of_two() && quads >= 8 && held <= 16 && (!self.rope || self.rotary_dim.is_multiple_of(8));
         let mut variant = self
-            .variants_with(bindings, &[include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl")])
+            .variants_with(bindings, &[include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl")], 0)
             .pop()
             .filter(|_| fits)?;
         let subgroups = WG / 32;
@@ -159,11 +161,11 @@ fn workgroup_bytes(a: &Attention, positions: usize) -> usize {
         + rounded(4 * merged(a))
 }
 
-/// Positions of a tile: the most that the least workgroup memory holds.
-fn tile(a: &Attention) -> Option<usize> {
+/// Positions of a tile: the most that the least workgroup memory holds besides `more` bytes.
+fn tile(a: &Attention, more: usize) -> Option<usize> {
     [64, 32, 16, 8]
         .into_iter()
-        .find(|positions| workgroup_bytes(a, *positions) <= Tier::WEBGPU.workgroup_bytes as usize)
+        .find(|positions| workgroup_bytes(a, *positions) + more <= Tier::WEBGPU.workgroup_bytes as usize)
 }
 
 impl Kernel for AttentionDecode {
@@ -184,7 +186,8 @@ impl Kernel for AttentionDecode {
         if self.attention.capacity.div_ceil(self.splits) > 128 {
             variants.reverse();
         }
-        variants.extend(self.variants_with(&bindings, &[HEADS, include_str!("main.wgsl")]));
+        let files = [HEADS, include_str!("main.wgsl"), include_str!("pieces_end.wgsl")];
+        variants.extend(self.variants_with(&bindings, &files, 0));
         let rows = ("ROWS", self.attention.rows as u32);
         variants.iter_mut().for_each(|variant| variant.consts.push(rows));
         variants
