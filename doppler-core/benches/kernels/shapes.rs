@@ -2,8 +2,9 @@
 
 use doppler_core::kernels::cases::random_weights;
 use doppler_core::kernels::{
-    Access, Add, ArgMax, Attention, AttentionDecode, AttentionReduce, AttentionSplit, Case, Embed, GatedActivation,
-    GemmA8, Int8Rows, Kernel, KvWrite, MatMul, Operand, RmsNorm, Rope, Softmax, Stream, Tolerance, TopK,
+    Access, Add, ArgMax, Attention, AttentionDecode, AttentionReduce, AttentionSplit, AttentionWhole, Case, Embed,
+    GatedActivation, GemmA8, Int8Rows, Kernel, KvWrite, MatMul, Operand, RmsNorm, Rope, Softmax, Stream, Tolerance,
+    TopK,
 };
 use doppler_core::rdrr::{Activation, DType};
 
@@ -192,39 +193,60 @@ fn int8_products(d: &Decoder, prefill: usize, before: &[Bench]) -> Vec<Bench> {
     benches
 }
 
-/// The attention of a decode step at the end of a deep context, in both small caches and in few pieces and many.
+/// The attention of a decode step at the end of `positions` in so many pieces.
+fn attention_decode(d: &Decoder, positions: usize, kv: DType, splits: usize) -> AttentionDecode {
+    let attention = Attention {
+        rows: 1,
+        num_attention_heads: d.num_attention_heads,
+        num_key_value_heads: d.num_key_value_heads,
+        head_dim: HEAD_DIM,
+        capacity: positions,
+        scale: 0.125,
+        softcap: None,
+        sliding_window: None,
+        kv,
+    };
+    AttentionDecode {
+        attention,
+        splits,
+        rotary_dim: HEAD_DIM,
+        positions,
+        rope: true,
+        bias: false,
+        qk_norm: None,
+        values_apart: false,
+    }
+}
+
+fn attention_reduce(d: &Decoder, splits: usize) -> AttentionReduce {
+    let num_attention_heads = d.num_attention_heads;
+    AttentionReduce { rows: 1, num_attention_heads, head_dim: HEAD_DIM, splits, y: DType::A8 }
+}
+
+/// The attention of a decode step: at the end of a deep context, in both small caches and in few pieces and many; of short ones
+/// in one piece and in several.
 fn deep(d: &Decoder, positions: usize) -> Vec<Bench> {
     let mut benches = Vec::new();
-    let (heads, kv_heads) = (d.num_attention_heads, d.num_key_value_heads);
+    let cache = |positions: usize, kv: DType| {
+        let shape = [positions, d.num_key_value_heads, HEAD_DIM];
+        Work::Bytes(2 * kv.tensor_bytes(&shape).expect("heads are whole blocks") as u64)
+    };
     for splits in [64, 128, 256].into_iter().filter(|splits| splits * 4 <= positions) {
-        let reduce = AttentionReduce { rows: 1, num_attention_heads: heads, head_dim: HEAD_DIM, splits, y: DType::A8 };
-        benches.push(Bench::stream(format!("{}_deep_{splits}", d.name), reduce));
+        benches.push(Bench::stream(format!("{}_deep_{splits}", d.name), attention_reduce(d, splits)));
         for kv in [DType::F16, DType::C8] {
-            let attention = Attention {
-                rows: 1,
-                num_attention_heads: heads,
-                num_key_value_heads: kv_heads,
-                head_dim: HEAD_DIM,
-                capacity: positions,
-                scale: 0.125,
-                softcap: None,
-                sliding_window: None,
-                kv,
-            };
-            let decode = AttentionDecode {
-                attention,
-                splits,
-                rotary_dim: HEAD_DIM,
-                positions,
-                rope: true,
-                bias: false,
-                qk_norm: None,
-                values_apart: false,
-            };
-            let cache = 2 * kv.tensor_bytes(&[positions, kv_heads, HEAD_DIM]).expect("heads are whole blocks");
+            let decode = attention_decode(d, positions, kv, splits);
             let label = format!("{}_deep_{kv}_{splits}", d.name);
-            benches.push(Bench::new(label, decode, positions as u32 - 1, Work::Bytes(cache as u64)));
+            benches.push(Bench::new(label, decode, positions as u32 - 1, cache(positions, kv)));
         }
+    }
+    for positions in [CONTEXT, 2 * CONTEXT].into_iter().filter(|short| *short < positions) {
+        let (kv, splits) = (DType::F16, positions / 64);
+        let label = |splits: usize| format!("{}_{positions}_{splits}", d.name);
+        let (last, bytes) = (positions as u32 - 1, || cache(positions, kv));
+        let whole = AttentionWhole(attention_decode(d, positions, kv, 1));
+        benches.push(Bench::new(label(1), whole, last, bytes()));
+        benches.push(Bench::new(label(splits), attention_decode(d, positions, kv, splits), last, bytes()));
+        benches.push(Bench::stream(label(splits), attention_reduce(d, splits)));
     }
     benches
 }

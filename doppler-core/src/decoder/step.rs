@@ -1,10 +1,11 @@
 //! A decode step of few dispatches: each product on int8 activations, fused with what is around it.
 //!
 //! Where the dispatches of a layer are the longer part of a step (on a large GPU each costs about as much as a small
-//! product), their number decides. A layer here has six: q, k and v; their attention, from bias to cache; its pieces put
-//! together; o onto the residual stream; gate and up with their activation; down onto the residual stream. The factor of an
-//! RMS norm is applied behind the next product, so that a norm costs none. Families that norm what a branch gives have two
-//! more, and one more where the values have another format than queries and keys.
+//! product), their number decides. A layer here has five: q, k and v; their attention, from bias to cache; o onto the residual
+//! stream; gate and up with their activation; down onto the residual stream. The attention of a deep context is made in pieces,
+//! which are put together by one more. The factor of an RMS norm is applied behind the next product, so that a norm costs none.
+//! Families that norm what a branch gives have two more, and one more where the values have another format than queries and
+//! keys.
 
 use doppler_kernels::{
     AttentionAppend, AttentionDecode, AttentionReduce, AttentionWhole, EmbedQuantize, Linear, LinearGated,
