@@ -38,7 +38,7 @@ pub(super) fn takes(tensor: &Tensor) -> Result<Tensor, String> {
     }
 }
 
-/// The deepest context that one workgroup a head goes through sooner than pieces are made and put together.
+/// The most positions that one workgroup a head goes through sooner than pieces are made and put together.
 const MOST_WHOLE: usize = 1024;
 
 /// Whether the products of so many rows may round to f16, as those of a prompt do: matrix units make several rows at once.
@@ -191,7 +191,8 @@ impl Decoder {
         }
         let whole = AttentionWhole(AttentionDecode { splits: 1, ..attention.clone() });
         let by_lanes = whole.fits() && whole.lanes().is_some_and(|lanes| lanes <= s.lanes);
-        if cache.capacity <= MOST_WHOLE && by_lanes {
+        let seen = c.window(i).unwrap_or(usize::MAX).min(cache.capacity);
+        if seen <= MOST_WHOLE && by_lanes {
             operands.insert(6, &s.attended);
             return r.record(whole, &operands);
         }

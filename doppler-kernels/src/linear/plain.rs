@@ -16,8 +16,8 @@ use crate::{Entry, Kernel, Operand, Variant};
 /// | `y`      | `[rows, y_stride]`            | f32                             |
 /// | `energy` | `[rows, in_features / 32]`    | f32; only if there is an `eps`  |
 ///
-/// Products are exact integers in each block of 32, their sums f32. At most [`super::MOST_ROWS`] rows. As with
-/// [`MatMul`](crate::MatMul), the weight may be a part of a matrix that is too large to bind.
+/// Products are exact integers in each block of 32, on matrix units those of f16; their sums are f32. At most
+/// [`super::MOST_ROWS`] rows. As with [`MatMul`](crate::MatMul), the weight may be a part of a matrix that is too large to bind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
     /// Rows of `x`.
