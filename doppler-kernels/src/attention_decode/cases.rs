@@ -155,13 +155,22 @@ pub fn edge_cases() -> Vec<Case> {
     [1, 5].into_iter().flat_map(|rows| all(rows, Of::Attention)).collect()
 }
 
-/// The same in one piece, and more positions than a workgroup takes at a time.
+/// The same of one row in one piece, more positions than a workgroup takes at a time, and several rows.
 pub fn whole_edge_cases() -> Vec<Case> {
-    let mut cases: Vec<Case> = [1, 5].into_iter().flat_map(|rows| all(rows, Of::Whole)).collect();
+    let mut cases = all(1, Of::Whole);
     for kv in [DType::F16, DType::C8] {
-        let deep = |shape: Shape| case_of("deep", kernel(shape, kv, 1), (shape.3, 1), Of::Whole, 8);
-        cases.extend([(3, 1, 64, 700), (2, 2, 128, 540)].map(deep));
+        let case = |label, shape: Shape, rows| case_of(label, kernel(shape, kv, 1), (shape.3, rows), Of::Whole, 8);
+        cases.push(case("deep", (3, 1, 64, 700), 1));
+        cases.push(case("deep", (2, 2, 128, 540), 1));
+        cases.push(case("rows", (9, 3, 64, 130), 5));
     }
+    let both = AttentionDecode {
+        bias: true,
+        qk_norm: Some(1e-6),
+        values_apart: true,
+        ..kernel((4, 2, 32, 40), DType::F16, 1)
+    };
+    cases.push(case_of("rows, values apart", both, (40, 3), Of::Whole, 9));
     cases
 }
 

@@ -66,13 +66,13 @@ pub fn edge_cases() -> Vec<Case> {
         cases.push(part("part", (1, 37, 256), weight, Some(1e-5), [90, 53], false, 6));
         cases.push(part("part", (3, 7, 256), weight, None, [19, 5], false, 7));
         cases.push(part("f16", (8, 50, 768), weight, Some(1e-5), [50, 0], true, 8));
-        cases.push(part("f16 part", (2, 17, 256), weight, None, [19, 2], true, 9));
         if weight.block_len() == 32 {
             cases.push(case("two blocks", (1, 5, 64), weight, Some(1e-5), 3));
             cases.push(case("odd blocks", (2, 65, 576), weight, Some(1e-6), 4));
-            cases.push(part("f16 odd blocks", (5, 33, 576), weight, Some(1e-6), [33, 0], true, 4));
         }
     }
+    cases.push(part("f16 part", (2, 17, 256), DType::Q4_K, None, [19, 2], true, 9));
+    cases.push(part("f16 odd blocks", (5, 33, 576), DType::Q4_1, Some(1e-6), [33, 0], true, 4));
     cases.push(case("deep", (1, 64, 8192), DType::Q4_K, Some(1e-5), 5));
     cases
 }
