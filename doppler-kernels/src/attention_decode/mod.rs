@@ -61,6 +61,7 @@ pub const ENTRY: Entry = Entry {
 
 const WG: usize = 256;
 const HEADS: &str = include_str!("heads.wgsl");
+const PIECES_END: &str = include_str!("pieces_end.wgsl");
 const TOGETHER: &str = include_str!("together.wgsl");
 const APART: &str = include_str!("apart.wgsl");
 
@@ -120,7 +121,11 @@ impl AttentionDecode {
         let fits =
             quads.is_power_of_two() && quads >= 8 && held <= 16 && (!self.rope || self.rotary_dim.is_multiple_of(8));
         let mut variant = self
-            .variants_with(bindings, &[include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl")], 0)
+            .variants_with(
+                bindings,
+                &[include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl"), PIECES_END],
+                0,
+            )
             .pop()
             .filter(|_| fits)?;
         let subgroups = WG / 32;
@@ -186,7 +191,7 @@ impl Kernel for AttentionDecode {
         if self.attention.capacity.div_ceil(self.splits) > 128 {
             variants.reverse();
         }
-        let files = [HEADS, include_str!("main.wgsl"), include_str!("pieces_end.wgsl")];
+        let files = [HEADS, include_str!("main.wgsl"), PIECES_END];
         variants.extend(self.variants_with(&bindings, &files, 0));
         let rows = ("ROWS", self.attention.rows as u32);
         variants.iter_mut().for_each(|variant| variant.consts.push(rows));

@@ -272,15 +272,6 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
             total += factor * merged_totals[s * GROUP + h].y;
             sum += factor * merged[(s * GROUP + h) * QUADS + item % QUADS];
         }
-        let out = ((row * params.num_attention_heads + kv_head * GROUP + h) * params.splits + piece) * (HEAD_DIM + 2u);
-        if item % QUADS == 0u {
-            partials[out] = most;
-            partials[out + 1u] = total;
-        }
-        let d = out + 2u + item % QUADS * 4u;
-        partials[d] = sum.x;
-        partials[d + 1u] = sum.y;
-        partials[d + 2u] = sum.z;
-        partials[d + 3u] = sum.w;
+        put_item(item, kv_head, piece, most, total, sum);
     }
 }

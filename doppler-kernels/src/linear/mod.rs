@@ -150,7 +150,7 @@ fn half_variants(
             ("IN_FEATURES", in_features as u32),
         ];
         let mut all = vec![include_str!("team_subgroup.wgsl"), UNIT_TYPES, include_str!("dot.wgsl"), params];
-        all.extend([include_str!("products_half.wgsl"), shared::HALF_SCALE]);
+        all.extend([include_str!("products_half.wgsl"), shared::HALF_SCALE, shared::BYTES_F16]);
         if let Some(units) = units_of(weight) {
             all.extend(units);
             all.push(infos(units[1]));

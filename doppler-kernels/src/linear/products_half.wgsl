@@ -78,22 +78,12 @@ fn load_activations(thread: u32, step: u32) {
     }
 }
 
-// Bytes 0 and 2 of a word as the lowest bits of two numbers in f16 that begin at 1024: cheaper than to convert integers.
-fn two_bytes(word: u32) -> vec2<f32> {
-    return unpack2x16float((word & 0x00FF00FFu) | 0x64006400u);
-}
-
-// scale * byte + offset, of bytes that came with 1024 more.
-fn to_f16(bytes: u32, scale: f32, offset: f32) -> vec4<f16> {
-    return vec4<f16>(scale * vec4<f32>(two_bytes(bytes), two_bytes(bytes >> 8u)).xzyw + vec4<f32>(offset));
-}
-
 fn store_weight_half(own: Half, at: u32) {
     // Signed bytes are made unsigned first.
     const ZERO: f32 = 1024.0 + 128.0 * f32(SIGNED);
     let offset = own.offset - ZERO * own.scale;
     for (var j = 0u; j < 4u; j++) {
-        w_tiles[at + j] = to_f16(own.quants[j] ^ (SIGNED * 0x80808080u), own.scale, offset);
+        w_tiles[at + j] = bytes_to_f16(own.quants[j] ^ (SIGNED * 0x80808080u), own.scale, offset);
     }
 }
 
@@ -113,7 +103,7 @@ fn store_next(thread: u32, step: u32) {
             let scale = x_scales[i] * x_factors[place.x];
             let to = (subgroup * 16u + place.x) * PITCH + place.y * 8u + place.z * 4u;
             for (var j = 0u; j < 4u; j++) {
-                x_tiles[to + j] = to_f16(x_next[i][j] ^ 0x80808080u, scale, -1152.0 * scale);
+                x_tiles[to + j] = bytes_to_f16(x_next[i][j] ^ 0x80808080u, scale, -1152.0 * scale);
             }
         }
     }
