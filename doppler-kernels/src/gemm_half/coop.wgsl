@@ -17,8 +17,7 @@ const B_PER: u32 = TN * ROW_UNITS / WG;
 
 var<workgroup> a_tile: array<vec4<f16>, TM * PITCH>;
 var<workgroup> b_tile: array<vec4<f16>, TN * PITCH>;
-// Results on their way out, of each subgroup.
-var<workgroup> c_tile: array<f32, WG / 32u * C_TILE>;
+var<workgroup> c_tile: array<f32, WG / 32u * 256u>;
 
 // Where the rows that an invocation loads begin in `x`: found once, since a step waits for whole numbers, too.
 var<private> a_rows: array<u32, A_PER>;
@@ -54,4 +53,19 @@ fn steps_of(part: u32, parts: u32) -> vec2<u32> {
     const BLOCKS: u32 = (IN_FEATURES + 255u) / 256u;
     let steps = (BLOCKS + parts - 1u) / parts * (256u / COLS);
     return min(vec2<u32>(part * steps, (part + 1u) * steps), vec2<u32>(STEPS));
+}
+
+// Writes 16 × 16 results, through the subgroup's part of `c_tile`. Contains barriers: call in uniform control flow.
+fn write_block(block: coop_mat16x16<f32, C>, thread: u32, part: u32, first_row: u32, first_feature: u32) {
+    let own = thread / 32u * 256u;
+    workgroupBarrier();
+    coopStoreT(block, &c_tile[own], 16u);
+    workgroupBarrier();
+    for (var i = thread % 32u; i < 256u; i += 32u) {
+        let row = first_row + i / 16u;
+        let feature = first_feature + i % 16u;
+        if row < params.rows && feature < params.out_features {
+            y[(part * params.rows + row) * params.y_stride + params.y_offset + feature] = scale[row] * c_tile[own + i];
+        }
+    }
 }

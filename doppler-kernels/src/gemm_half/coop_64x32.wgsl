@@ -1,22 +1,4 @@
 // Each subgroup makes 64 × 32 results.
-
-const C_TILE: u32 = 256u;
-
-// Writes 16 × 16 results, through the subgroup's part of `c_tile`. Contains barriers: call in uniform control flow.
-fn write_block(block: coop_mat16x16<f32, C>, thread: u32, part: u32, first_row: u32, first_feature: u32) {
-    let own = thread / 32u * C_TILE;
-    workgroupBarrier();
-    coopStoreT(block, &c_tile[own], 16u);
-    workgroupBarrier();
-    for (var i = thread % 32u; i < 256u; i += 32u) {
-        let row = first_row + i / 16u;
-        let feature = first_feature + i % 16u;
-        if row < params.rows && feature < params.out_features {
-            y[(part * params.rows + row) * params.y_stride + params.y_offset + feature] = scale[row] * c_tile[own + i];
-        }
-    }
-}
-
 @compute @workgroup_size(WG)
 fn main(
     @builtin(local_invocation_index) thread: u32,

@@ -1,41 +1,4 @@
 // Each subgroup makes 64 × 64 results.
-
-// 16 rows of 64 and 8 more, so that rows begin at different banks.
-const C_PITCH: u32 = 72u;
-const C_TILE: u32 = 16u * C_PITCH;
-
-// Writes 16 × 64 results, through the subgroup's part of `c_tile`. Contains barriers: call in uniform control flow.
-fn write_blocks(
-    c0: coop_mat16x16<f32, C>,
-    c1: coop_mat16x16<f32, C>,
-    c2: coop_mat16x16<f32, C>,
-    c3: coop_mat16x16<f32, C>,
-    thread: u32,
-    part: u32,
-    first_row: u32,
-    first_feature: u32,
-) {
-    let own = thread / 32u * C_TILE;
-    workgroupBarrier();
-    coopStoreT(c0, &c_tile[own], C_PITCH);
-    coopStoreT(c1, &c_tile[own + 16u], C_PITCH);
-    coopStoreT(c2, &c_tile[own + 32u], C_PITCH);
-    coopStoreT(c3, &c_tile[own + 48u], C_PITCH);
-    workgroupBarrier();
-    let feature = first_feature + thread % 32u;
-    for (var i = 0u; i < 16u; i++) {
-        let row = first_row + i;
-        let to = (part * params.rows + row) * params.y_stride + params.y_offset + feature;
-        let at = own + i * C_PITCH + thread % 32u;
-        if row < params.rows && feature < params.out_features {
-            y[to] = scale[row] * c_tile[at];
-        }
-        if row < params.rows && feature + 32u < params.out_features {
-            y[to + 32u] = scale[row] * c_tile[at + 32u];
-        }
-    }
-}
-
 @compute @workgroup_size(WG)
 fn main(
     @builtin(local_invocation_index) thread: u32,
@@ -102,8 +65,20 @@ fn main(
     }
     let row = first_row + m;
     let feature = first_feature + n;
-    write_blocks(c00, c01, c02, c03, thread, group.z, row, feature);
-    write_blocks(c10, c11, c12, c13, thread, group.z, row + 16u, feature);
-    write_blocks(c20, c21, c22, c23, thread, group.z, row + 32u, feature);
-    write_blocks(c30, c31, c32, c33, thread, group.z, row + 48u, feature);
+    write_block(c00, thread, group.z, row, feature);
+    write_block(c01, thread, group.z, row, feature + 16u);
+    write_block(c02, thread, group.z, row, feature + 32u);
+    write_block(c03, thread, group.z, row, feature + 48u);
+    write_block(c10, thread, group.z, row + 16u, feature);
+    write_block(c11, thread, group.z, row + 16u, feature + 16u);
+    write_block(c12, thread, group.z, row + 16u, feature + 32u);
+    write_block(c13, thread, group.z, row + 16u, feature + 48u);
+    write_block(c20, thread, group.z, row + 32u, feature);
+    write_block(c21, thread, group.z, row + 32u, feature + 16u);
+    write_block(c22, thread, group.z, row + 32u, feature + 32u);
+    write_block(c23, thread, group.z, row + 32u, feature + 48u);
+    write_block(c30, thread, group.z, row + 48u, feature);
+    write_block(c31, thread, group.z, row + 48u, feature + 16u);
+    write_block(c32, thread, group.z, row + 48u, feature + 32u);
+    write_block(c33, thread, group.z, row + 48u, feature + 48u);
 }

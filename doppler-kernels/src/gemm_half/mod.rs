@@ -75,7 +75,7 @@ impl GemmHalf {
             f16: true,
             subgroup_size: 32,
             invocations: 32 * subgroups,
-            workgroup_bytes: (tm + tn) * (2 * cols + 16) + subgroups * if sn == 64 { 16 * 72 * 4 } else { 1024 },
+            workgroup_bytes: (tm + tn) * (2 * cols + 16) + subgroups * 1024,
             ..Tier::SUBGROUP
         };
         let main = if sn == 64 { include_str!("coop_64x64.wgsl") } else { include_str!("coop_64x32.wgsl") };
