@@ -32,7 +32,7 @@ pub(crate) fn run(step: &Step) -> Result<(), Error> {
     };
     let outputs = {
         let guards = (0..operands.len())
-            .filter(|&i| operands[i].access != Access::Write)
+            .filter(|&i| operands[i].access.has_input())
             .map(|i| Ok(read(storage(i)?)))
             .collect::<Result<Vec<_>, Error>>()?;
         step.kernel.reference(&guards.iter().map(|guard| guard.as_slice()).collect::<Vec<_>>())

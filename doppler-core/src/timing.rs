@@ -82,7 +82,7 @@ impl HostOperands {
             let mut inputs = case.inputs.iter();
             let (written, read): (Vec<_>, Vec<_>) = (case.kernel.operands().into_iter())
                 .map(|operand| {
-                    let input = if operand.access == Access::Write { None } else { inputs.next() };
+                    let input = if operand.access.has_input() { inputs.next() } else { None };
                     let words = input.map_or_else(|| vec![0; operand.bytes().div_ceil(4)], |bytes| host::words(bytes));
                     (operand.access != Access::Read, (words, operand.bytes()))
                 })

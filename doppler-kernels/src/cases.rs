@@ -116,7 +116,7 @@ impl Case {
 
     fn numbers(&self) -> Vec<Vec<f32>> {
         let operands = self.kernel.operands();
-        let read = operands.iter().filter(|o| o.access != Access::Write);
+        let read = operands.iter().filter(|o| o.access.has_input());
         read.zip(&self.inputs)
             .map(|(operand, bytes)| operand.numbers(bytes).expect("a case's inputs have their operands' sizes"))
             .collect()
@@ -140,7 +140,7 @@ impl Case {
         for operand in self.kernel.operands() {
             // u32 storage keeps the 4-byte alignment that `host` is promised.
             let mut words = vec![0xFFu8; operand.bytes().next_multiple_of(4)];
-            if operand.access != Access::Write {
+            if operand.access.has_input() {
                 let bytes = inputs.next().expect("a case has one input for each operand that is read");
                 words[..bytes.len()].copy_from_slice(bytes);
             }
@@ -165,6 +165,9 @@ impl Case {
             return Err(format!("{} outputs, {} expected", actual.len(), expected.len()));
         }
         for ((operand, actual), expected) in written.iter().zip(actual).zip(expected) {
+            if operand.access == Access::Scratch {
+                continue;
+            }
             let values = operand.numbers(actual).map_err(|e| format!("{}: {e}", operand.name))?;
             let checked = match operand.dtype {
                 DType::A8 => self.tolerance.check_quantized(&values, expected, 0.501),

@@ -11,7 +11,7 @@ pub trait Kernel: Debug + Send + Sync {
     /// Folder name, registry key and prefix of GPU labels.
     fn name(&self) -> &'static str;
 
-    /// Best first; the last one runs on the WebGPU default limits.
+    /// Best first; the last one runs on the WebGPU default limits, but perhaps for the number of storage buffers.
     fn variants(&self) -> Vec<Variant>;
 
     /// In `@binding` order; the uniform `Params`, if any, is bound after the last of them.
@@ -31,11 +31,11 @@ pub trait Kernel: Debug + Send + Sync {
 
     /// The definition: plain loops with f64 accumulation. `inputs` are the operands with [`Access::Read`] or
     /// [`Access::ReadWrite`] in operand order, as numbers (packed weights dequantized, u32 as f32); the result has one
-    /// entry for each operand with [`Access::Write`] or [`Access::ReadWrite`], in operand order.
+    /// entry for each operand but those with [`Access::Read`], in operand order; of [`Access::Scratch`] it is not looked at.
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>>;
 
     /// The same on the CPU at speed, over the operands' own bytes (4-byte aligned): `reads` are the operands with
-    /// [`Access::Read`], `writes` those with [`Access::Write`] or [`Access::ReadWrite`], each in operand order.
+    /// [`Access::Read`], `writes` the others, each in operand order.
     fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]);
 
     /// The most bytes that [`Kernel::host`] and [`Kernel::host_int8`] take besides the operands, on so many threads; what
@@ -71,6 +71,16 @@ pub enum Access {
     Write,
     /// Reads it and changes some of it in place.
     ReadWrite,
+    /// Uses it for itself: what is there before and after means nothing.
+    Scratch,
+}
+
+impl Access {
+    /// Whether what an operand holds before means something.
+    #[must_use]
+    pub fn has_input(self) -> bool {
+        matches!(self, Access::Read | Access::ReadWrite)
+    }
 }
 
 /// One tensor that a kernel takes: one binding.
@@ -172,13 +182,13 @@ pub(crate) fn host_by_reference(kernel: &dyn Kernel, reads: &[&[u8]], writes: &m
         match operand.access {
             Access::Read => inputs.extend(reads.next().map(|bytes| numbers(operand, bytes))),
             Access::ReadWrite => inputs.push(numbers(operand, writes[written])),
-            Access::Write => {}
+            Access::Write | Access::Scratch => {}
         }
         written += usize::from(operand.access != Access::Read);
     }
     let outputs = kernel.reference(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
     let outputs = operands.iter().filter(|o| o.access != Access::Read).zip(outputs);
-    for ((operand, values), bytes) in outputs.zip(writes) {
+    for ((operand, values), bytes) in outputs.zip(writes).filter(|((o, _), _)| o.access != Access::Scratch) {
         let stored = match operand.dtype {
             DType::A8 => crate::quantize::rows(&values, operand.cols()),
             DType::C8 => crate::quantize::cache_rows(&values, operand.cols()),

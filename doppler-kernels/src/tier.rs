@@ -20,6 +20,10 @@ pub struct Tier {
     pub workgroup_bytes: u32,
     /// Invocations in one workgroup.
     pub invocations: u32,
+    /// `@coherent` storage, through which workgroups of one dispatch hand each other what they wrote.
+    pub coherent: bool,
+    /// Storage buffers of one shader.
+    pub storage_buffers: u32,
 }
 
 impl Tier {
@@ -31,6 +35,8 @@ impl Tier {
         cooperative_matrix: false,
         workgroup_bytes: 16_384,
         invocations: 256,
+        coherent: false,
+        storage_buffers: 8,
     };
     /// For a variant that needs nothing beyond [`Tier::WEBGPU`].
     pub const PORTABLE: Tier = Tier::WEBGPU;
@@ -54,6 +60,10 @@ impl Tier {
             Some(format!("needs {} bytes of workgroup memory of {}", needs.workgroup_bytes, self.workgroup_bytes))
         } else if needs.invocations > self.invocations {
             Some(format!("needs {} invocations of {}", needs.invocations, self.invocations))
+        } else if needs.coherent && !self.coherent {
+            Some("needs coherent memory".to_owned())
+        } else if needs.storage_buffers > self.storage_buffers {
+            Some(format!("needs {} storage buffers of {}", needs.storage_buffers, self.storage_buffers))
         } else {
             None
         }

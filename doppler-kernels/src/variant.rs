@@ -43,7 +43,8 @@ impl Variant {
     /// operands are left out.
     #[must_use]
     pub fn without_sizes(&self) -> Variant {
-        let consts = self.consts.iter().filter(|(name, _)| *name != "IN_FEATURES").copied().collect();
+        let consts =
+            self.consts.iter().filter(|(name, _)| !["IN_FEATURES", "OUT_FEATURES"].contains(name)).copied().collect();
         Variant { consts, ..self.clone() }
     }
 

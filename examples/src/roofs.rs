@@ -44,7 +44,7 @@ pub fn measure(device: &Device, exact: bool) -> Result<Roofs> {
 /// Operands of a repeated piece: as good as noise here, and made in no time.
 fn case(kernel: impl Kernel + 'static) -> Case {
     let mut case = Case::new("roof", Box::new(kernel), Tolerance::F32);
-    for operand in case.kernel.operands().iter().filter(|operand| operand.access != Access::Write) {
+    for operand in case.kernel.operands().iter().filter(|operand| operand.access.has_input()) {
         let mut bytes = random_weights(operand.dtype, 1 << 14, 1).repeat(operand.len().div_ceil(1 << 14));
         bytes.truncate(operand.bytes());
         case = case.input(bytes);

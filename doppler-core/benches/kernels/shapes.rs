@@ -98,8 +98,9 @@ impl Bench {
     /// With `start` as position, or as the first of the ids.
     fn new(label: String, kernel: impl Kernel + 'static, start: u32, work: Work) -> Bench {
         let mut case = Case::new("bench", Box::new(kernel), Tolerance::F32);
-        for operand in case.kernel.operands().iter().filter(|operand| operand.access != Access::Write) {
+        for operand in case.kernel.operands().iter().filter(|operand| operand.access.has_input()) {
             case = case.input(match operand.dtype {
+                DType::U32 if operand.access == Access::ReadWrite => vec![0; operand.bytes()],
                 DType::U32 => (0..operand.len() as u32).flat_map(|i| (start + 7 * i).to_le_bytes()).collect(),
                 // A repeated piece: as good as noise here, and made in no time.
                 dtype => {
@@ -224,7 +225,7 @@ fn attention_reduce(d: &Decoder, splits: usize) -> AttentionReduce {
 }
 
 /// The attention of a decode step: at the end of a deep context, in both small caches and in few pieces and many; of short ones
-/// in one piece and in several.
+/// in one dispatch and in two.
 fn deep(d: &Decoder, positions: usize) -> Vec<Bench> {
     let mut benches = Vec::new();
     let cache = |positions: usize, kv: DType| {
@@ -243,8 +244,8 @@ fn deep(d: &Decoder, positions: usize) -> Vec<Bench> {
         let (kv, splits) = (DType::F16, positions / 64);
         let label = |splits: usize| format!("{}_{positions}_{splits}", d.name);
         let (last, bytes) = (positions as u32 - 1, || cache(positions, kv));
-        let whole = AttentionWhole(attention_decode(d, positions, kv, 1));
-        benches.push(Bench::new(label(1), whole, last, bytes()));
+        let whole = AttentionWhole(attention_decode(d, positions, kv, splits));
+        benches.push(Bench::new(label(splits), whole, last, bytes()));
         benches.push(Bench::new(label(splits), attention_decode(d, positions, kv, splits), last, bytes()));
         benches.push(Bench::stream(label(splits), attention_reduce(d, splits)));
     }

@@ -38,12 +38,20 @@ pub(super) fn takes(tensor: &Tensor) -> Result<Tensor, String> {
     }
 }
 
-/// The most positions that one workgroup a head goes through sooner than pieces are made and put together.
-const MOST_WHOLE: usize = 1024;
+/// The most pieces that the last of their workgroups puts together sooner than a dispatch of its own does.
+const MOST_PIECES: usize = 64;
+/// The most positions that one workgroup a head goes through sooner than pieces are made and put together, on a device that
+/// runs few workgroups at a time.
+const MOST_POSITIONS: usize = 1024;
 
-/// Whether the products of so many rows may round to f16, as those of a prompt do: matrix units make several rows at once.
-fn takes_half(device: &Device, rows: usize) -> bool {
-    rows > 1 && device.gpu().is_some_and(|gpu| gpu.tier.cooperative_matrix)
+/// Whether one dispatch makes all of an attention that sees so many positions.
+fn takes_whole(device: &Device, whole: &AttentionWhole, seen: usize) -> bool {
+    let Some(gpu) = device.gpu().filter(|_| whole.fits()) else { return false };
+    if whole.in_pieces(&gpu.tier) {
+        whole.0.splits <= MOST_PIECES
+    } else {
+        whole.by_lanes(&gpu.tier) && seen <= MOST_POSITIONS && gpu.adapter.kind != "discrete"
+    }
 }
 
 /// Pieces of the context that one row is split into, each of them `heads` workgroups.
@@ -57,12 +65,9 @@ pub(crate) fn splits(capacity: usize, heads: usize) -> usize {
 /// The activations of a step.
 #[derive(Clone)]
 struct Scratch {
+    device: Device,
     rows: usize,
     splits: usize,
-    /// Whether products may round to f16.
-    half: bool,
-    /// Lanes that every subgroup has; 0 without subgroups.
-    lanes: u32,
     hidden: Tensor,
     /// `hidden` times the next norm's weight, and its energy.
     normed: Tensor,
@@ -70,7 +75,11 @@ struct Scratch {
     qkv: Tensor,
     /// Of a layer whose values have another format than its queries and keys.
     values: Option<Tensor>,
+    /// Of attentions whose pieces another dispatch puts together, and of those where the last workgroup does.
     partials: Tensor,
+    whole_partials: Tensor,
+    /// How many workgroups of each group of heads have ended.
+    arrivals: Tensor,
     attended: Tensor,
     activated: Tensor,
     branch: Tensor,
@@ -80,17 +89,21 @@ impl Scratch {
     fn new(device: &Device, c: &ModelConfig, rows: usize, splits: usize) -> Result<Scratch, Error> {
         let f32 = |label, shape: &[usize]| device.alloc(label, shape, DType::F32);
         let a8 = |label, cols| device.alloc(label, &[rows, cols], DType::A8);
+        let pieces = |extra| f32("attention_partials", &[rows, c.num_attention_heads, splits, c.head_dim + extra]);
+        let arrivals = device.alloc("arrivals", &[rows, c.num_key_value_heads], DType::U32)?;
+        device.write(&arrivals, bytemuck::cast_slice(&vec![0u32; rows * c.num_key_value_heads]))?;
         Ok(Scratch {
+            device: device.clone(),
             rows,
             splits,
-            half: takes_half(device, rows),
-            lanes: device.gpu().map_or(0, |gpu| gpu.tier.subgroup_size),
             hidden: f32("hidden", &[rows, c.hidden_size])?,
             normed: a8("normed", c.hidden_size)?,
             energy: f32("energy", &[rows, c.hidden_size / 32])?,
             qkv: f32("qkv", &[rows, c.q_dim() + 2 * c.kv_dim()])?,
             values: None,
-            partials: f32("attention_partials", &[rows, c.num_attention_heads, splits, c.head_dim + 2])?,
+            partials: pieces(2)?,
+            whole_partials: pieces(4)?,
+            arrivals,
             attended: a8("attended", c.q_dim())?,
             activated: a8("activated", c.intermediate_size)?,
             branch: f32("branch", &[rows, c.hidden_size])?,
@@ -177,9 +190,9 @@ impl Decoder {
     ) -> Result<(), Error> {
         let c = &self.config;
         let (rows, splits) = (s.rows, s.splits);
-        r.record(self.linear(&fused.qkv, rows, true, s.half), &[&s.normed, &fused.qkv, &s.qkv, &s.energy])?;
+        r.record(self.linear(&fused.qkv, rows, true), &[&s.normed, &fused.qkv, &s.qkv, &s.energy])?;
         if let (Some(values), Some(new_values)) = (&fused.values, &s.values) {
-            r.record(self.linear(values, rows, true, s.half), &[&s.normed, values, new_values, &s.energy])?;
+            r.record(self.linear(values, rows, true), &[&s.normed, values, new_values, &s.energy])?;
         }
         let table = cache.rope(c.layer_types[i]);
         let attention = self.attention_decode(i, cache, rows, splits, fused.values.is_some());
@@ -189,11 +202,9 @@ impl Decoder {
         if rows > 1 {
             r.record(AttentionAppend(attention.clone()), &operands)?;
         }
-        let whole = AttentionWhole(AttentionDecode { splits: 1, ..attention.clone() });
-        let by_lanes = whole.fits() && whole.lanes().is_some_and(|lanes| lanes <= s.lanes);
-        let seen = c.window(i).unwrap_or(usize::MAX).min(cache.capacity);
-        if seen <= MOST_WHOLE && by_lanes {
-            operands.insert(6, &s.attended);
+        let whole = AttentionWhole(attention.clone());
+        if takes_whole(&s.device, &whole, c.window(i).unwrap_or(usize::MAX).min(cache.capacity)) {
+            operands.splice(6..6, [&s.whole_partials, &s.arrivals, &s.attended]);
             return r.record(whole, &operands);
         }
         operands.insert(6, &s.partials);
@@ -212,7 +223,6 @@ impl Decoder {
             weight: fused.gate_up.dtype(),
             activation: c.hidden_act,
             eps: c.rms_norm_eps as f32,
-            half: s.half,
         };
         r.record(gated, &[&s.normed, &fused.gate_up, &s.activated, &s.energy])
     }
@@ -236,11 +246,10 @@ impl Decoder {
                 in_features: x.len() / s.rows,
                 weight: weight.dtype(),
                 scale,
-                half: s.half,
             };
             return r.record(linear, &[x, weight, next_norm, &s.hidden, &s.normed, &s.energy]);
         };
-        r.record(self.linear(weight, s.rows, false, s.half), &[x, weight, &s.branch])?;
+        r.record(self.linear(weight, s.rows, false), &[x, weight, &s.branch])?;
         let join = NormResidual { rows: s.rows, cols: c.hidden_size, eps: c.rms_norm_eps as f32, scale };
         r.record(join, &[&s.branch, norm, next_norm, &s.hidden, &s.normed, &s.energy])
     }
@@ -260,10 +269,9 @@ impl Decoder {
     ) -> Result<Tensor, Error> {
         let c = &self.config;
         let logits = device.alloc("logits", &[rows, c.vocab_size], DType::F32)?;
-        let half = takes_half(device, rows);
         for part in &self.output_head().parts {
-            let whole = self.linear(&part.tensor, rows, true, half);
-            let linear = Linear { y_stride: c.vocab_size, y_offset: part.first_row, ..whole };
+            let linear =
+                Linear { y_stride: c.vocab_size, y_offset: part.first_row, ..self.linear(&part.tensor, rows, true) };
             r.record(linear, &[normed, &part.tensor, &logits, energy])?;
         }
         let Some(cap) = c.final_logit_softcapping else { return Ok(logits) };
@@ -272,11 +280,10 @@ impl Decoder {
         Ok(capped)
     }
 
-    fn linear(&self, weight: &Tensor, rows: usize, normed: bool, half: bool) -> Linear {
+    fn linear(&self, weight: &Tensor, rows: usize, normed: bool) -> Linear {
         let [out_features, in_features] = *weight.shape() else { unreachable!("a matrix") };
         let eps = normed.then_some(self.config.rms_norm_eps as f32);
-        let weight = weight.dtype();
-        Linear { rows, out_features, in_features, weight, y_stride: out_features, y_offset: 0, eps, half }
+        Linear { rows, out_features, in_features, weight: weight.dtype(), y_stride: out_features, y_offset: 0, eps }
     }
 }
 

@@ -133,6 +133,7 @@ pub(super) fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Result<O
             | wgpu::Features::SHADER_F16
             | wgpu::Features::TIMESTAMP_QUERY
             | wgpu::Features::PIPELINE_CACHE
+            | wgpu::Features::MEMORY_DECORATION_COHERENT
             | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES
             | if has_matrix_units(adapter) {
                 wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
@@ -178,6 +179,10 @@ pub(super) fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Result<O
         cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
+        // Of the barriers that WGSL becomes, only Vulkan's are the whole device's.
+        coherent: features.contains(wgpu::Features::MEMORY_DECORATION_COHERENT)
+            && adapter.get_info().backend == wgpu::Backend::Vulkan,
+        storage_buffers: limits.max_storage_buffers_per_shader_stage,
     };
     Ok(Opened { adapter: report, device, queue, tier, failure })
 }

@@ -88,7 +88,7 @@ impl Gpu {
         for operand in kernel.operands() {
             let size = operand.bytes().next_multiple_of(4);
             let mut contents = vec![POISON; size + 2 * GUARD as usize];
-            if operand.access != Access::Write {
+            if operand.access.has_input() {
                 let input = inputs.next().ok_or("the case lacks an input")?;
                 contents[GUARD as usize..][..input.len()].copy_from_slice(input);
                 contents[GUARD as usize..][input.len()..size].fill(0);

@@ -25,6 +25,9 @@ pub(super) fn most_work(adapter: &AdapterReport, tier: &Tier) -> u64 {
     }
 }
 
+/// Steps of the first piece of a long recording: the device begins while the others are encoded.
+const FIRST_STEPS: usize = 32;
+
 /// Consecutive steps, by the work of each, in pieces of no more than `most`; one step is never cut.
 pub(crate) fn pieces(work: impl Iterator<Item = u64>, most: u64) -> Vec<Range<usize>> {
     let mut pieces: Vec<Range<usize>> = Vec::new();
@@ -38,6 +41,10 @@ pub(crate) fn pieces(work: impl Iterator<Item = u64>, most: u64) -> Vec<Range<us
                 sum = work;
             }
         }
+    }
+    if let Some(first) = pieces.first_mut().filter(|first| first.len() > 2 * FIRST_STEPS) {
+        first.start = FIRST_STEPS;
+        pieces.insert(0, 0..FIRST_STEPS);
     }
     pieces
 }
@@ -79,5 +86,7 @@ mod tests {
         // What is small goes with what is before it, and a large step is alone.
         assert_eq!(of(&[0, 9, 0, 0, 9, 1], 5), [0..1, 1..4, 4..5, 5..6]);
         assert_eq!(of(&[u64::MAX, u64::MAX], u64::MAX - 1), [0..1, 1..2]);
+        assert_eq!(of(&[1; 64], 64), [0..64]);
+        assert_eq!(of(&[1; 80], 70), [0..32, 32..70, 70..80]);
     }
 }

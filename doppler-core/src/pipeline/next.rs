@@ -33,6 +33,17 @@ impl DecoderPipeline {
         }
     }
 
+    /// Waits for the steps that run ahead of the last token: nothing of this pipeline runs on the device then.
+    ///
+    /// # Errors
+    /// As [`Pipeline::next`].
+    pub async fn idle(&mut self) -> Result<(), Error> {
+        for step in std::mem::take(&mut self.ahead) {
+            self.ahead.push_back(Pending::Ready(step.bytes().await?));
+        }
+        Ok(())
+    }
+
     /// The next token by `sampler`, appended.
     pub(super) async fn choose(&mut self, sampler: &Sampler) -> Result<u32, Error> {
         sampler.validate()?;

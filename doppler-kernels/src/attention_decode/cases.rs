@@ -41,7 +41,7 @@ enum Of {
     Append,
     /// What comes before a prompt's, from so many parts, and of values that are apart so many.
     Heads(usize, usize),
-    /// The attention in one piece.
+    /// The attention that ends in whole heads.
     Whole,
 }
 
@@ -51,7 +51,7 @@ impl Of {
     }
 
     fn takes(self, d: &AttentionDecode) -> bool {
-        self != Of::Whole || AttentionWhole(AttentionDecode { splits: 1, ..d.clone() }).fits()
+        self != Of::Whole || AttentionWhole(d.clone()).fits()
     }
 }
 
@@ -99,7 +99,7 @@ fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, us
     let kernel: Box<dyn Kernel> = match of {
         Of::Attention => Box::new(d),
         Of::Append => Box::new(appended),
-        Of::Whole => Box::new(AttentionWhole(AttentionDecode { splits: 1, ..d })),
+        Of::Whole => Box::new(AttentionWhole(d)),
         Of::Heads(..) => Box::new(AttentionHeads { of: d, parts, value_parts }),
     };
     let with_parts = |x: &[f32], parts: usize| {
@@ -113,6 +113,9 @@ fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, us
         .input_u32(&[position as u32]);
     for cache in caches {
         case = case.input_cache(kv, &cache, head_dim);
+    }
+    if of == Of::Whole {
+        case = case.input_u32(&vec![0; rows * kv_dim / head_dim]);
     }
     if apart { case.input_f32(&with_parts(&values, value_parts)) } else { case }
 }
@@ -155,22 +158,29 @@ pub fn edge_cases() -> Vec<Case> {
     [1, 5].into_iter().flat_map(|rows| all(rows, Of::Attention)).collect()
 }
 
-/// The same of one row in one piece, more positions than a workgroup takes at a time, and several rows.
+/// What differs from the attention that ends in pieces: groups and heads that fill a workgroup and do not, more positions and
+/// pieces than it takes at a time, empty pieces, and everything else at once.
 pub fn whole_edge_cases() -> Vec<Case> {
-    let mut cases = all(1, Of::Whole);
+    let mut cases = Vec::new();
     for kv in [DType::F16, DType::C8] {
-        let case = |label, shape: Shape, rows| case_of(label, kernel(shape, kv, 1), (shape.3, rows), Of::Whole, 8);
-        cases.push(case("deep", (3, 1, 64, 700), 1));
-        cases.push(case("deep", (2, 2, 128, 540), 1));
-        cases.push(case("rows", (9, 3, 64, 130), 5));
+        let case = |label, shape: Shape, splits, rows| {
+            case_of(label, kernel(shape, kv, splits), (shape.3, rows), Of::Whole, 8)
+        };
+        cases.push(case("first position", (9, 3, 64, 0), 1, 1));
+        cases.push(case("empty pieces", (14, 2, 64, 5), 9, 1));
+        cases.push(case("deep", (2, 2, 128, 540), 41, 1));
+        cases.push(case("rows", (9, 3, 64, 130), 3, 5));
     }
-    let both = AttentionDecode {
-        bias: true,
-        qk_norm: Some(1e-6),
-        values_apart: true,
-        ..kernel((4, 2, 32, 40), DType::F16, 1)
-    };
-    cases.push(case_of("rows, values apart", both, (40, 3), Of::Whole, 9));
+    let f16 = |shape: Shape, splits| kernel(shape, DType::F16, splits);
+    let case = |label, d: AttentionDecode, position, rows| case_of(label, d, (position, rows), Of::Whole, 9);
+    cases.push(case("large heads", f16((4, 1, 256, 33), 3), 33, 1));
+    cases.push(case("a large group", f16((16, 1, 128, 9), 2), 9, 1));
+    cases.push(case("partial rotation", AttentionDecode { rotary_dim: 12, ..f16((4, 2, 32, 40), 3) }, 40, 1));
+    let base = || f16((4, 2, 32, 40), 2);
+    let attention = Attention { sliding_window: Some(7), softcap: Some(5.0), ..base().attention };
+    cases.push(case("window and cap", AttentionDecode { attention, rope: false, ..base() }, 40, 1));
+    let all = AttentionDecode { bias: true, qk_norm: Some(1e-6), values_apart: true, ..base() };
+    cases.push(case("bias, norm of heads, values apart", all, 40, 3));
     cases
 }
 

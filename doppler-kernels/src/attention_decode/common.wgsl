@@ -62,7 +62,8 @@ struct Piece {
 fn piece_of(piece: u32) -> Piece {
     let position = min(start[0] + row, params.capacity - 1u);
     let first = select(0u, position + 1u - params.window, params.window != 0u && position >= params.window);
-    let length = (position + 1u - first + params.splits - 1u) / params.splits;
+    let splits = select(params.splits, 1u, ONE_PIECE != 0u);
+    let length = (position + 1u - first + splits - 1u) / splits;
     let begin = min(first + piece * length, position + 1u);
     return Piece(position, begin, min(begin + length, position + 1u));
 }

@@ -100,6 +100,7 @@ impl AttentionDecode {
             ("BIAS", u32::from(self.bias)),
             ("QK_NORM", u32::from(self.qk_norm.is_some())),
             ("SOFTCAP", u32::from(a.softcap.is_some())),
+            ("ONE_PIECE", 0),
         ];
         let quads = match a.kv {
             DType::F16 => include_str!("quads_f16.wgsl"),
@@ -111,29 +112,33 @@ impl AttentionDecode {
         vec![Variant { name: "portable", needs: Tier::PORTABLE, consts, files }]
     }
 
-    /// A variant that keeps everything in registers, for heads that fill lanes evenly and groups that leave registers: two
-    /// positions of a lane at a time, or four.
-    fn subgroup_32(&self, name: &'static str, four: bool, bindings: &[&'static str]) -> Option<Variant> {
+    /// Variants that keep everything in registers, for heads that fill lanes evenly and groups that leave registers: two
+    /// positions of a lane at a time, or four, which long pieces want. `end` is what becomes of pieces, with `more` bytes of
+    /// workgroup memory.
+    fn subgroups_32(&self, bindings: &[&'static str], end: &[&'static str], more: usize) -> Vec<Variant> {
         let Attention { head_dim, .. } = self.attention;
         let (quads, group) = (head_dim / 4, self.group());
         let lanes = quads.min(32);
         let held = group * quads / lanes;
-        let fits =
-            quads.is_power_of_two() && quads >= 8 && held <= 16 && (!self.rope || self.rotary_dim.is_multiple_of(8));
-        let mut variant = self
-            .variants_with(
-                bindings,
-                &[include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl"), PIECES_END],
-                0,
-            )
-            .pop()
-            .filter(|_| fits)?;
+        if !quads.is_power_of_two() || quads < 8 || held > 16 || (self.rope && !self.rotary_dim.is_multiple_of(8)) {
+            return Vec::new();
+        }
+        let files = [&[include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl")], end].concat();
         let subgroups = WG / 32;
-        let bytes = 4 * head_dim * (group + 2 + subgroups * group) + 8 * subgroups * group;
-        variant.name = name;
-        variant.consts.push(("FOUR", u32::from(four)));
-        variant.needs = Tier { subgroup_size: 32, workgroup_bytes: bytes as u32, ..Tier::SUBGROUP };
-        Some(variant)
+        let bytes = 4 * head_dim * (group + 2 + subgroups * group) + 8 * subgroups * group + more;
+        let variant = |(name, four)| {
+            let mut variant = self.variants_with(bindings, &files, 0).pop()?;
+            variant.name = name;
+            variant.consts.push(("FOUR", four));
+            variant.needs = Tier { subgroup_size: 32, workgroup_bytes: bytes as u32, ..Tier::SUBGROUP };
+            Some(variant)
+        };
+        let mut variants: Vec<Variant> =
+            [("subgroup_32x2", 0), ("subgroup_32x4", 1)].into_iter().filter_map(variant).collect();
+        if self.attention.capacity.div_ceil(self.splits) > 128 {
+            variants.reverse();
+        }
+        variants
     }
 
     fn group(&self) -> usize {
@@ -184,13 +189,7 @@ impl Kernel for AttentionDecode {
         } else {
             [include_str!("attend_together.wgsl"), TOGETHER]
         };
-        let mut variants: Vec<Variant> = [("subgroup_32x2", false), ("subgroup_32x4", true)]
-            .into_iter()
-            .filter_map(|(name, four)| self.subgroup_32(name, four, &bindings))
-            .collect();
-        if self.attention.capacity.div_ceil(self.splits) > 128 {
-            variants.reverse();
-        }
+        let mut variants = self.subgroups_32(&bindings, &[PIECES_END], 0);
         let files = [HEADS, include_str!("main.wgsl"), PIECES_END];
         variants.extend(self.variants_with(&bindings, &files, 0));
         let rows = ("ROWS", self.attention.rows as u32);

@@ -274,4 +274,5 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         }
         put_item(item, kv_head, piece, most, total, sum);
     }
+    finish(thread, kv_head);
 }

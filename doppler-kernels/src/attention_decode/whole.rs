@@ -1,16 +1,21 @@
-//! Attention of new positions that needs no putting together, for contexts that one workgroup a head goes through in time.
+//! Attention of new positions in one dispatch, which ends in the next product's input.
 
 use doppler_rdrr::DType;
 
 use super::{APART, AttentionDecode, HEADS, TOGETHER, WG, cases, tile};
 use crate::kernel::host_by_reference;
-use crate::{Attention, AttentionReduce, Entry, Kernel, Operand, Tier, Variant, shared};
+use crate::{Access, Attention, AttentionReduce, Entry, Kernel, Operand, Tier, Variant, shared};
 
-/// [`AttentionDecode`] in one piece. In place of its partials it has what [`AttentionReduce`] makes of them.
+/// [`AttentionDecode`] and what [`AttentionReduce`] makes of its pieces: the workgroup of a group of heads that ends last puts
+/// them together. Its operands are those of the first, but for
 ///
-/// | operand      | shape                             | dtype |
-/// |--------------|-----------------------------------|-------|
-/// | `y`          | `[rows, num_attention_heads · head_dim]` | A8 |
+/// | operand    | shape                                         | dtype |
+/// |------------|-----------------------------------------------|-------|
+/// | `partials` | `[rows, num_attention_heads, splits, head_dim + 4]` | f32; what is left there means nothing |
+/// | `arrivals` | `[rows, num_key_value_heads]`                 | u32: zeros before and after |
+/// | `y`        | `[rows, num_attention_heads · head_dim]`      | A8    |
+///
+/// Variants without `coherent` memory go through all positions in one workgroup.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionWhole(pub AttentionDecode);
 
@@ -22,41 +27,60 @@ pub const ENTRY: Entry = Entry {
     strategy: cases::whole_strategy,
 };
 
-/// Workgroup memory that writing int8 takes without subgroups.
+/// Workgroup memory that writing int8 takes without subgroups, and that putting pieces together takes.
 const A8_BYTES: usize = 8 * WG;
+const LAST_BYTES: usize = 24 * WG + 16;
+
+/// Where what is left of the pieces is: in memory that workgroups share, or nowhere.
+const COHERENT: &str = include_str!("whole_coherent.wgsl");
+const ALONE: &str = include_str!("whole_alone.wgsl");
+const LAST_END: &str = include_str!("last_end.wgsl");
 
 impl AttentionWhole {
-    /// Lanes that share a position; `None` where heads do not fill lanes evenly.
-    #[must_use]
-    pub fn lanes(&self) -> Option<u32> {
-        let (quads, rotary_dim) = (self.0.attention.head_dim / 4, self.0.rotary_dim);
-        let fits = quads.is_power_of_two() && (8..=64).contains(&quads);
-        (fits && (!self.0.rope || rotary_dim.is_multiple_of(8))).then_some(quads as u32 / 4)
-    }
-
     /// Whether there is a variant for any device: heads of whole blocks, and a group that leaves room for a tile.
     #[must_use]
     pub fn fits(&self) -> bool {
         let a = &self.0.attention;
-        self.0.splits == 1 && a.head_dim.is_multiple_of(32) && tile(a, A8_BYTES).is_some()
+        a.head_dim.is_multiple_of(32) && tile(a, A8_BYTES).is_some()
     }
 
-    /// A head a workgroup of `wg`, with whatever subgroups share a position.
-    fn by_lanes(&self, name: &'static str, wg: u32, subgroup_size: u32, bindings: &[&'static str]) -> Option<Variant> {
-        let a8 = if subgroup_size == 32 { shared::A8_SUBGROUP } else { shared::A8 };
-        let files = [include_str!("subgroup_heads.wgsl"), include_str!("whole.wgsl"), a8];
-        let lanes = self.lanes()?;
-        let mut variant = self.0.variants_with(bindings, &files, 0).pop()?;
-        variant.name = name;
-        variant.consts.iter_mut().filter(|(name, _)| *name == "WG").for_each(|(_, value)| *value = wg);
-        let new_heads = 4 * ((self.0.group() + 2) * self.0.attention.head_dim) as u32;
-        let merged = 64 * wg + 8 * wg / lanes;
-        variant.needs = Tier {
-            subgroup_size: subgroup_size.max(lanes),
-            invocations: wg,
-            workgroup_bytes: new_heads + merged + 8 * wg,
-            ..Tier::SUBGROUP
+    /// Whether a device of this tier takes pieces of the context at a time, each by workgroups of its own.
+    #[must_use]
+    pub fn in_pieces(&self, tier: &Tier) -> bool {
+        self.first(tier).is_some_and(|variant| variant.needs.coherent)
+    }
+
+    /// Whether its subgroups share out the positions of one workgroup.
+    #[must_use]
+    pub fn by_lanes(&self, tier: &Tier) -> bool {
+        self.first(tier).is_some_and(|variant| variant.name == "subgroup")
+    }
+
+    fn first(&self, tier: &Tier) -> Option<Variant> {
+        self.variants().into_iter().find(|variant| tier.lacks(&variant.needs).is_none())
+    }
+
+    fn bindings(&self, scratch: &'static str) -> [&'static str; 3] {
+        let [y, values] = if self.0.values_apart {
+            [include_str!("whole_apart.wgsl"), APART]
+        } else {
+            [include_str!("whole_together.wgsl"), TOGETHER]
         };
+        [scratch, y, values]
+    }
+
+    /// A head a workgroup, of which LANES consecutive invocations share a position.
+    fn one_head_each(&self) -> Option<Variant> {
+        let (quads, rotary_dim) = (self.0.attention.head_dim / 4, self.0.rotary_dim);
+        let fits = quads.is_power_of_two() && (8..=64).contains(&quads);
+        let lanes = (fits && (!self.0.rope || rotary_dim.is_multiple_of(8))).then_some(quads as u32 / 4)?;
+        let files = [include_str!("subgroup_heads.wgsl"), include_str!("whole.wgsl"), shared::A8];
+        let mut variant = self.0.variants_with(&self.bindings(ALONE), &files, 0).pop()?;
+        variant.name = "subgroup";
+        let new_heads = 4 * (self.0.group() + 2) * self.0.attention.head_dim;
+        let merged = 64 * WG + 8 * WG / lanes as usize;
+        variant.needs =
+            Tier { subgroup_size: lanes, workgroup_bytes: (new_heads + merged + A8_BYTES) as u32, ..Tier::SUBGROUP };
         Some(variant)
     }
 }
@@ -67,28 +91,42 @@ impl Kernel for AttentionWhole {
     }
 
     fn variants(&self) -> Vec<Variant> {
-        let bindings = if self.0.values_apart {
-            [include_str!("whole_apart.wgsl"), APART]
-        } else {
-            [include_str!("whole_together.wgsl"), TOGETHER]
+        let coherent = self.bindings(COHERENT);
+        let mut variants = self.0.subgroups_32(&coherent, &[LAST_END, shared::A8_SUBGROUP], LAST_BYTES);
+        variants.iter_mut().for_each(|variant| variant.needs.coherent = true);
+        let one_piece = |mut variant: Variant| {
+            variant.consts.iter_mut().filter(|(name, _)| *name == "ONE_PIECE").for_each(|(_, value)| *value = 1);
+            variant
         };
-        let shapes = [("subgroup_32_512", 512, 32), ("subgroup_32_256", 256, 32), ("subgroup", 256, 0)];
-        let by_lanes = |(name, wg, subgroup_size)| self.by_lanes(name, wg, subgroup_size, &bindings);
-        let mut variants: Vec<Variant> = shapes.into_iter().filter_map(by_lanes).collect();
+        variants.extend(self.one_head_each().map(one_piece));
+        let files = [HEADS, include_str!("main.wgsl"), LAST_END, shared::A8];
+        let last = self.0.variants_with(&coherent, &files, A8_BYTES + LAST_BYTES);
+        variants.extend(last.into_iter().map(|variant| Variant {
+            name: "coherent",
+            needs: Tier { coherent: true, ..variant.needs },
+            ..variant
+        }));
         let files = [HEADS, include_str!("main.wgsl"), include_str!("whole_end.wgsl"), shared::A8];
-        variants.extend(self.0.variants_with(&bindings, &files, A8_BYTES));
+        variants.extend(self.0.variants_with(&self.bindings(ALONE), &files, A8_BYTES).into_iter().map(one_piece));
         let rows = ("ROWS", self.0.attention.rows as u32);
-        variants.iter_mut().for_each(|variant| variant.consts.push(rows));
+        for variant in &mut variants {
+            variant.consts.push(rows);
+            variant.needs.storage_buffers = 9 + u32::from(self.0.values_apart);
+        }
         variants
     }
 
     fn operands(&self) -> Vec<Operand> {
-        let a = &self.0.attention;
+        let Attention { rows, num_attention_heads, num_key_value_heads, head_dim, .. } = self.0.attention;
         let mut operands = self.0.operands();
-        operands
-            .iter_mut()
-            .filter(|operand| operand.name == "partials")
-            .for_each(|y| *y = Operand::write("y", &[a.rows, a.num_attention_heads * a.head_dim], DType::A8));
+        let at = operands.iter().position(|operand| operand.name == "partials").expect("partials");
+        let partials = [rows, num_attention_heads, self.0.splits, head_dim + 4];
+        let own = [
+            Operand { access: Access::Scratch, ..Operand::write("partials", &partials, DType::F32) },
+            Operand::read_write("arrivals", &[rows, num_key_value_heads], DType::U32),
+            Operand::write("y", &[rows, num_attention_heads * head_dim], DType::A8),
+        ];
+        operands.splice(at..=at, own);
         operands
     }
 
@@ -98,8 +136,9 @@ impl Kernel for AttentionWhole {
 
     fn workgroups(&self, variant: &Variant) -> [u32; 3] {
         let a = &self.0.attention;
-        let heads = if variant.name == "portable" { a.num_key_value_heads } else { a.num_attention_heads };
-        [heads as u32, 1, a.rows as u32]
+        let heads = if variant.name == "subgroup" { a.num_attention_heads } else { a.num_key_value_heads };
+        let pieces = if variant.needs.coherent { self.0.splits } else { 1 };
+        [heads as u32, pieces as u32, a.rows as u32]
     }
 
     fn multiply_adds(&self, positions: usize) -> u64 {
@@ -108,10 +147,13 @@ impl Kernel for AttentionWhole {
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
         let Attention { rows, num_attention_heads, head_dim, .. } = self.0.attention;
-        let reduce = AttentionReduce { rows, num_attention_heads, head_dim, splits: 1, y: DType::A8 };
-        let mut written = self.0.reference(inputs);
+        let splits = self.0.splits;
+        let reduce = AttentionReduce { rows, num_attention_heads, head_dim, splits, y: DType::A8 };
+        let arrivals = inputs[6].to_vec();
+        let mut written = self.0.reference(&[&inputs[..6], &inputs[7..]].concat());
         let partials = written.pop().expect("partials");
-        written.extend(reduce.reference(&[&partials]));
+        let y = reduce.reference(&[&partials]);
+        written.extend([Vec::new(), arrivals].into_iter().chain(y));
         written
     }
 

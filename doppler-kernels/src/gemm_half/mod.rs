@@ -83,7 +83,7 @@ impl GemmHalf {
         match linear::units_of(self.of.weight) {
             Some(units) => {
                 files.extend(units);
-                files.extend([linear::UNIT_TYPES, shared::BYTES_F16, include_str!("b_units.wgsl")]);
+                files.extend([linear::UNIT_TYPES, include_str!("b_units.wgsl")]);
             }
             None => files.push(include_str!("b_f16.wgsl")),
         }

@@ -7,13 +7,6 @@ use crate::cases::{Case, Tolerance, random_f32, random_weights};
 
 const TOLERANCE: Tolerance = Tolerance { atol: 2e-4, rtol: 2e-4, nmse: 1e-9 };
 
-/// With the tolerance of products of rows of `k` that may round to f16: an element of 20 is off by at most 2^-11 of itself, and so
-/// is a weight; the errors of a sum mostly cancel. A result counts `times` in what is compared.
-fn in_f16(mut case: Case, k: usize, times: f64) -> Case {
-    case.tolerance = Tolerance { atol: 1e-3 * (k as f64).sqrt() * times, rtol: 4e-3, nmse: 2e-6 };
-    case
-}
-
 /// rows, out features, in features.
 type Shape = (usize, usize, usize);
 
@@ -30,7 +23,7 @@ fn energies(len: usize, seed: u64) -> Vec<f32> {
 }
 
 fn case(label: &'static str, shape: Shape, weight: DType, eps: Option<f32>, seed: u64) -> Case {
-    part(label, shape, weight, eps, [shape.1, 0], false, seed)
+    part(label, shape, weight, eps, [shape.1, 0], seed)
 }
 
 /// Of a matrix whose product has `y_stride` columns.
@@ -40,16 +33,14 @@ fn part(
     weight: DType,
     eps: Option<f32>,
     [y_stride, y_offset]: [usize; 2],
-    half: bool,
     seed: u64,
 ) -> Case {
-    let kernel = Linear { rows, out_features: n, in_features: k, weight, y_stride, y_offset, eps, half };
+    let kernel = Linear { rows, out_features: n, in_features: k, weight, y_stride, y_offset, eps };
     let case = Case::new(label, Box::new(kernel), TOLERANCE)
         .input_a8(&activations(rows, k, seed), k)
         .input(random_weights(weight, n * k, seed + 1));
     let case = if y_stride == n { case } else { case.input_f32(&random_f32(rows * y_stride, seed + 3)) };
-    let case = if eps.is_some() { case.input_f32(&energies(rows * k / 32, seed + 2)) } else { case };
-    if half { in_f16(case, k, 1.0) } else { case }
+    if eps.is_some() { case.input_f32(&energies(rows * k / 32, seed + 2)) } else { case }
 }
 
 fn formats() -> Vec<DType> {
@@ -63,68 +54,53 @@ pub fn edge_cases() -> Vec<Case> {
         let shapes = [(1, 1, 256), (1, 33, 768), (3, 40, 512), (8, 7, 256)];
         cases.extend(shapes.map(|shape| case("edge", shape, weight, Some(1e-5), 1)));
         cases.push(case("no norm", (1, 37, 256), weight, None, 2));
-        cases.push(part("part", (1, 37, 256), weight, Some(1e-5), [90, 53], false, 6));
-        cases.push(part("part", (3, 7, 256), weight, None, [19, 5], false, 7));
-        cases.push(part("f16", (8, 50, 768), weight, Some(1e-5), [50, 0], true, 8));
+        cases.push(part("part", (1, 37, 256), weight, Some(1e-5), [90, 53], 6));
+        cases.push(part("part", (3, 7, 256), weight, None, [19, 5], 7));
         if weight.block_len() == 32 {
             cases.push(case("two blocks", (1, 5, 64), weight, Some(1e-5), 3));
             cases.push(case("odd blocks", (2, 65, 576), weight, Some(1e-6), 4));
         }
     }
-    cases.push(part("f16 part", (2, 17, 256), DType::Q4_K, None, [19, 2], true, 9));
-    cases.push(part("f16 odd blocks", (5, 33, 576), DType::Q4_1, Some(1e-6), [33, 0], true, 4));
     cases.push(case("deep", (1, 64, 8192), DType::Q4_K, Some(1e-5), 5));
     cases
 }
 
-fn residual_case(label: &'static str, (rows, n, k): Shape, weight: DType, scale: f32, half: bool, seed: u64) -> Case {
-    let kernel = LinearResidual { rows, out_features: n, in_features: k, weight, scale, half };
-    let case = Case::new(label, Box::new(kernel), TOLERANCE)
+fn residual_case(label: &'static str, (rows, n, k): Shape, weight: DType, scale: f32, seed: u64) -> Case {
+    let kernel = LinearResidual { rows, out_features: n, in_features: k, weight, scale };
+    Case::new(label, Box::new(kernel), TOLERANCE)
         .input_a8(&activations(rows, k, seed), k)
         .input(random_weights(weight, n * k, seed + 1))
         .input_f32(&random_f32(n, seed + 2))
-        .input_f32(&activations(rows, n, seed + 3));
-    if half { in_f16(case, k, 1.0) } else { case }
+        .input_f32(&activations(rows, n, seed + 3))
 }
 
 /// Every format, one block, several rows.
 pub fn residual_edge_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for weight in formats() {
-        cases.push(residual_case("edge", (1, 192, 256), weight, 1.0, false, 1));
-        cases.push(residual_case("rows", (5, 64, 512), weight, 0.25, false, 2));
-        cases.push(residual_case("f16", (8, 64, 512), weight, 0.25, true, 4));
+        cases.push(residual_case("edge", (1, 192, 256), weight, 1.0, 1));
+        cases.push(residual_case("rows", (5, 64, 512), weight, 0.25, 2));
     }
-    cases.push(residual_case("odd blocks", (2, 64, 192), DType::Q4_1, 1.0, false, 3));
+    cases.push(residual_case("odd blocks", (2, 64, 192), DType::Q4_1, 1.0, 3));
     cases
 }
 
-fn gated_case(
-    label: &'static str,
-    (rows, n, k): Shape,
-    weight: DType,
-    activation: Activation,
-    half: bool,
-    seed: u64,
-) -> Case {
-    let kernel = LinearGated { rows, out_features: n, in_features: k, weight, activation, eps: 1e-5, half };
-    let case = Case::new(label, Box::new(kernel), TOLERANCE)
+fn gated_case(label: &'static str, (rows, n, k): Shape, weight: DType, activation: Activation, seed: u64) -> Case {
+    let kernel = LinearGated { rows, out_features: n, in_features: k, weight, activation, eps: 1e-5 };
+    Case::new(label, Box::new(kernel), TOLERANCE)
         .input_a8(&activations(rows, k, seed), k)
         .input(random_weights(weight, 2 * n * k, seed + 1))
-        .input_f32(&energies(rows * k / 32, seed + 2));
-    // Gate and up reach 16.
-    if half { in_f16(case, k, 16.0) } else { case }
+        .input_f32(&energies(rows * k / 32, seed + 2))
 }
 
 /// Every format, both activations, several rows.
 pub fn gated_edge_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for weight in formats() {
-        cases.push(gated_case("edge", (1, 192, 256), weight, Activation::Silu, false, 1));
-        cases.push(gated_case("rows", (3, 64, 512), weight, Activation::GeluTanh, false, 2));
-        cases.push(gated_case("f16", (8, 64, 512), weight, Activation::Silu, true, 4));
+        cases.push(gated_case("edge", (1, 192, 256), weight, Activation::Silu, 1));
+        cases.push(gated_case("rows", (3, 64, 512), weight, Activation::GeluTanh, 2));
     }
-    cases.push(gated_case("odd blocks", (2, 64, 192), DType::Q8_0, Activation::Silu, false, 3));
+    cases.push(gated_case("odd blocks", (2, 64, 192), DType::Q8_0, Activation::Silu, 3));
     cases
 }
 
@@ -149,19 +125,19 @@ mod strategies {
     /// Random formats, shapes and values.
     pub fn strategy() -> BoxedStrategy<Case> {
         let others = proptest::option::of((0usize..40, 1usize..40));
-        (format_and_shape(), proptest::option::of(1e-7f32..1e-4), others, any::<bool>(), any::<u32>())
-            .prop_map(|((weight, shape), eps, others, half, seed)| {
+        (format_and_shape(), proptest::option::of(1e-7f32..1e-4), others, any::<u32>())
+            .prop_map(|((weight, shape), eps, others, seed)| {
                 let y = others.map_or([shape.1, 0], |(before, behind)| [before + shape.1 + behind, before]);
-                part("random", shape, weight, eps, y, half, u64::from(seed))
+                part("random", shape, weight, eps, y, u64::from(seed))
             })
             .boxed()
     }
 
     /// Random formats, shapes and values.
     pub fn residual_strategy() -> BoxedStrategy<Case> {
-        (format_and_shape(), 0.1f32..2.0, any::<bool>(), any::<u32>())
-            .prop_map(|((weight, (rows, n, k)), scale, half, seed)| {
-                residual_case("random", (rows, n.div_ceil(16) * 64, k), weight, scale, half, u64::from(seed))
+        (format_and_shape(), 0.1f32..2.0, any::<u32>())
+            .prop_map(|((weight, (rows, n, k)), scale, seed)| {
+                residual_case("random", (rows, n.div_ceil(16) * 64, k), weight, scale, u64::from(seed))
             })
             .boxed()
     }
@@ -169,9 +145,9 @@ mod strategies {
     /// Random formats, shapes and values.
     pub fn gated_strategy() -> BoxedStrategy<Case> {
         let activation = proptest::sample::select(&[Activation::Silu, Activation::GeluTanh]);
-        (format_and_shape(), activation, any::<bool>(), any::<u32>())
-            .prop_map(|((weight, (rows, n, k)), activation, half, seed)| {
-                gated_case("random", (rows, n.div_ceil(16) * 64, k), weight, activation, half, u64::from(seed))
+        (format_and_shape(), activation, any::<u32>())
+            .prop_map(|((weight, (rows, n, k)), activation, seed)| {
+                gated_case("random", (rows, n.div_ceil(16) * 64, k), weight, activation, u64::from(seed))
             })
             .boxed()
     }

@@ -2,7 +2,7 @@
 
 use doppler_rdrr::{Activation, DType};
 
-use super::{A8, FEATURES, NORM, PARAMS, cases, half_variants, params, product, shape, variants};
+use super::{A8, FEATURES, NORM, PARAMS, cases, params, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::{Entry, GatedActivation, Kernel, Operand, Variant};
 
@@ -28,8 +28,6 @@ pub struct LinearGated {
     pub activation: Activation,
     /// Of the norm before it.
     pub eps: f32,
-    /// Whether weights and activations, under a power of two for each row, may be rounded to f16.
-    pub half: bool,
 }
 
 /// Registry entry.
@@ -56,18 +54,16 @@ impl Kernel for LinearGated {
         let shape = |name, wg, together| shape(name, wg, together, 2 * FEATURES as u32);
         let mut shapes =
             [shape("subgroup_512x2", 512, 2), shape("subgroup_256x4", 256, 4), shape("subgroup_1024x2", 1024, 2)];
+        if self.rows > 1 {
+            // As many sums as registers hold.
+            shapes =
+                [shape("subgroup_256x2", 256, 2), shape("subgroup_512x2", 512, 2), shape("subgroup_256x4", 256, 4)];
+        }
         // Where there is much to read, activations are the more worth sharing.
-        if self.in_features >= 4096 {
+        if self.rows == 1 && self.in_features >= 4096 {
             shapes.swap(0, 1);
         }
-        let sizes = [self.rows, self.in_features];
-        let mut variants = variants(sizes, self.weight, &shapes, PARAMS, &files);
-        if self.half {
-            let half = [(shape("coop_128x32", 128, 0), 32), (shape("coop_192x32", 192, 0), 32)];
-            // Before those for any device.
-            variants.splice(shapes.len()..shapes.len(), half_variants(sizes, self.weight, &half, PARAMS, &files));
-        }
-        variants
+        variants([self.rows, self.out_features, self.in_features], self.weight, &shapes, PARAMS, &files)
     }
 
     fn operands(&self) -> Vec<Operand> {
@@ -80,7 +76,7 @@ impl Kernel for LinearGated {
     }
 
     fn params(&self) -> Vec<u8> {
-        params(self.out_features, self.in_features, self.eps, 1.0)
+        params(self.eps, 1.0)
     }
 
     fn workgroups(&self, _: &Variant) -> [u32; 3] {

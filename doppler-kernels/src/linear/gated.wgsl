@@ -2,13 +2,13 @@
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;          // [ROWS, out_features], A8
 
 fn weight_row(first: u32, i: u32) -> u32 {
-    return first + select(i, params.out_features + i - 32u, i >= 32u);
+    return first + select(i, OUT_FEATURES + i - 32u, i >= 32u);
 }
 
 @compute @workgroup_size(WG)
 fn main(inv: Inv) {
     let group = inv.group.x + inv.group.y * inv.groups.x;
-    if group * 32u >= params.out_features {
+    if group * 32u >= OUT_FEATURES {
         return;
     }
     products(inv, group * 32u);
@@ -17,6 +17,6 @@ fn main(inv: Inv) {
         if inv.thread < 32u {
             v = activate(result(r, inv.thread)) * result(r, 32u + inv.thread);
         }
-        write_a8(inv.thread, v, params.out_features, r, group, inv.thread < 32u);
+        write_a8(inv.thread, v, OUT_FEATURES, r, group, inv.thread < 32u);
     }
 }

@@ -81,7 +81,7 @@ const fn shape(name: &'static str, wg: u32, together: u32, results: u32) -> Shap
 /// `shapes` for devices with subgroups of 32, then what others take. `files` may ask for [`shared::A8`], which stands for its
 /// form with or without subgroups; `params` is the struct of the uniform buffer.
 fn variants(
-    [rows, in_features]: [usize; 2],
+    [rows, out_features, in_features]: [usize; 3],
     weight: DType,
     shapes: &[Shape],
     params: &'static str,
@@ -95,6 +95,8 @@ fn variants(
             ("RESULTS", shape.results),
             ("TOGETHER", shape.together),
             ("LANES", lanes),
+            // Constants, so that weights are asked for before any parameter has come from memory.
+            ("OUT_FEATURES", out_features as u32),
             ("IN_FEATURES", in_features as u32),
         ];
         let mut all = vec![team, UNIT_TYPES, include_str!("dot.wgsl"), params, include_str!("products.wgsl")];
@@ -119,59 +121,12 @@ fn variants(
     variants
 }
 
-/// Those of `[rows, in_features]` on matrix units, each of `shapes` with the columns that a subgroup takes at a time. `files` as in
-/// [`variants`].
-fn half_variants(
-    [rows, in_features]: [usize; 2],
-    weight: DType,
-    shapes: &[(Shape, u32)],
-    params: &'static str,
-    files: &[&'static str],
-) -> Vec<Variant> {
-    let variant = |(shape, cols): &(Shape, u32)| {
-        let subgroups = shape.wg / 32;
-        let needs = Tier {
-            cooperative_matrix: true,
-            f16: true,
-            subgroup_size: 32,
-            invocations: shape.wg,
-            workgroup_bytes: subgroups * ((shape.results + 16) * (2 * cols + 16) + 1024)
-                + 4 * rows as u32 * shape.results
-                + 2 * (4 * rows as u32).next_multiple_of(16),
-            ..Tier::SUBGROUP
-        };
-        let consts = vec![
-            ("WG", shape.wg),
-            ("ROWS", rows as u32),
-            ("RESULTS", shape.results),
-            ("COLS", *cols),
-            ("SIGNED", u32::from(weight == DType::Q8_0)),
-            ("LANES", 32),
-            ("IN_FEATURES", in_features as u32),
-        ];
-        let mut all = vec![include_str!("team_subgroup.wgsl"), UNIT_TYPES, include_str!("dot.wgsl"), params];
-        all.extend([include_str!("products_half.wgsl"), shared::HALF_SCALE, shared::BYTES_F16]);
-        if let Some(units) = units_of(weight) {
-            all.extend(units);
-            all.push(infos(units[1]));
-        }
-        all.extend(files.iter().map(|file| match *file {
-            A8 => shared::A8_SUBGROUP,
-            NORM => include_str!("norm_half.wgsl"),
-            NO_NORM => include_str!("norm_none_half.wgsl"),
-            other => other,
-        }));
-        Variant { name: shape.name, needs, consts, files: all }
-    };
-    shapes.iter().map(variant).collect()
-}
-
 /// What a kernel takes that ends in another one's input.
 const PARAMS: &str = include_str!("params.wgsl");
 
 /// As [`PARAMS`] has them.
-fn params(out_features: usize, in_features: usize, eps: f32, scale: f32) -> Vec<u8> {
-    bytemuck::cast_slice(&[out_features as u32, in_features as u32, eps.to_bits(), scale.to_bits()]).to_vec()
+fn params(eps: f32, scale: f32) -> Vec<u8> {
+    bytemuck::cast_slice(&[eps, scale]).to_vec()
 }
 
 /// Files of a kernel that applies the factor of a norm, and of one that writes int8.

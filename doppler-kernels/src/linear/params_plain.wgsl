@@ -1,5 +1,4 @@
 struct Params {
-    out_features: u32,
     y_stride: u32,
     y_offset: u32,
     eps: f32,

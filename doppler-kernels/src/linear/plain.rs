@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{NO_NORM, NORM, cases, half_variants, product, shape, variants};
+use super::{NO_NORM, NORM, cases, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::{Entry, Kernel, Operand, Variant};
 
@@ -16,8 +16,8 @@ use crate::{Entry, Kernel, Operand, Variant};
 /// | `y`      | `[rows, y_stride]`            | f32                             |
 /// | `energy` | `[rows, in_features / 32]`    | f32; only if there is an `eps`  |
 ///
-/// Products are exact integers in each block of 32, on matrix units those of f16; their sums are f32. At most
-/// [`super::MOST_ROWS`] rows. As with [`MatMul`](crate::MatMul), the weight may be a part of a matrix that is too large to bind.
+/// Products are exact integers in each block of 32, their sums f32. At most [`super::MOST_ROWS`] rows. As with
+/// [`MatMul`](crate::MatMul), the weight may be a part of a matrix that is too large to bind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
     /// Rows of `x`.
@@ -34,8 +34,6 @@ pub struct Linear {
     pub y_offset: usize,
     /// Of the norm before it, if there is one.
     pub eps: Option<f32>,
-    /// Whether weights and activations, under a power of two for each row, may be rounded to f16.
-    pub half: bool,
 }
 
 /// Registry entry.
@@ -63,22 +61,22 @@ impl Kernel for Linear {
             shape("subgroup_256x2", 256, 2, 8),
             shape("subgroup_512x2", 512, 2, 32),
         ];
-        // As measured: more invocations where there are few rows, and whole blocks of them where these are short.
-        match (self.out_features, self.in_features) {
-            (..=4096, ..1024) => shapes.swap(0, 2),
-            (..=1024, _) => shapes.swap(0, 1),
+        // As measured: more invocations where there are several rows of activations or few of weights, and whole blocks of these
+        // where they are short.
+        match (self.rows, self.out_features, self.in_features) {
+            (2.., _, _) => shapes.swap(0, 1),
+            (_, ..=4096, ..1024) => shapes.swap(0, 2),
+            (_, ..=1024, _) => shapes.swap(0, 1),
             _ => {}
         }
         let files = [norm[0], norm[1], include_str!("plain.wgsl")];
-        let sizes = [self.rows, self.in_features];
-        let params = include_str!("params_plain.wgsl");
-        let mut variants = variants(sizes, self.weight, &shapes, params, &files);
-        if self.half {
-            let half = [(shape("coop_256x64", 256, 0, 16), 64), (shape("coop_256x32", 256, 0, 32), 32)];
-            // Before those for any device.
-            variants.splice(shapes.len()..shapes.len(), half_variants(sizes, self.weight, &half, params, &files));
-        }
-        variants
+        variants(
+            [self.rows, self.out_features, self.in_features],
+            self.weight,
+            &shapes,
+            include_str!("params_plain.wgsl"),
+            &files,
+        )
     }
 
     fn operands(&self) -> Vec<Operand> {
@@ -92,8 +90,8 @@ impl Kernel for Linear {
     }
 
     fn params(&self) -> Vec<u8> {
-        let [out_features, y_stride, y_offset] = [self.out_features, self.y_stride, self.y_offset].map(|n| n as u32);
-        bytemuck::cast_slice(&[out_features, y_stride, y_offset, self.eps.unwrap_or(0.0).to_bits()]).to_vec()
+        let [y_stride, y_offset] = [self.y_stride, self.y_offset].map(|n| n as u32);
+        bytemuck::cast_slice(&[y_stride, y_offset, self.eps.unwrap_or(0.0).to_bits()]).to_vec()
     }
 
     fn workgroups(&self, variant: &Variant) -> [u32; 3] {

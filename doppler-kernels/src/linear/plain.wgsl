@@ -2,14 +2,14 @@
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;          // [ROWS, y_stride]
 
 fn weight_row(first: u32, i: u32) -> u32 {
-    return min(first + i, params.out_features - 1u);
+    return min(first + i, OUT_FEATURES - 1u);
 }
 
 @compute @workgroup_size(WG)
 fn main(inv: Inv) {
     let first = (inv.group.x + inv.group.y * inv.groups.x) * RESULTS;
     products(inv, first);
-    if inv.thread < RESULTS && first + inv.thread < params.out_features {
+    if inv.thread < RESULTS && first + inv.thread < OUT_FEATURES {
         for (var r = 0u; r < ROWS; r++) {
             y[r * params.y_stride + params.y_offset + first + inv.thread] = result(r, inv.thread);
         }

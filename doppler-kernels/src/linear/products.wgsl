@@ -9,15 +9,11 @@ const ROW_PITCH: u32 = IN_FEATURES / 64u * 5u;
 var<workgroup> results: array<f32, RESULTS * ROWS * SLICES>;
 var<workgroup> norm_factors: array<f32, ROWS>;
 
-// Only asks for weights, so that TOGETHER loads are in flight: of this invocation's n-th step.
-fn load_units(inv: Inv, first_feature: u32, n: u32) -> array<Raw, TOGETHER> {
-    let own = (n / steps(inv) * team(inv).y + team(inv).x) * TOGETHER;
+// Only asks for weights: the t-th of this invocation's n-th step.
+fn load_own(inv: Inv, first_feature: u32, n: u32, t: u32) -> Raw {
+    let own = (n / steps(inv) * team(inv).y + team(inv).x) * TOGETHER + t;
     let unit = n % steps(inv) * lane(inv).y + lane(inv).x;
-    var raw: array<Raw, TOGETHER>;
-    for (var t = 0u; t < TOGETHER; t++) {
-        raw[t] = load_unit(weight_row(first_feature, min(own + t, RESULTS - 1u)), min(unit, UNITS - 1u));
-    }
-    return raw;
+    return load_unit(weight_row(first_feature, min(own, RESULTS - 1u)), min(unit, UNITS - 1u));
 }
 
 // Steps that a row takes.
@@ -32,7 +28,10 @@ fn products(inv: Inv, first_feature: u32) {
     let steps = steps(inv);
     let passes = (RESULTS + team.y * TOGETHER - 1u) / (team.y * TOGETHER);
     // The first weights are on their way while the norm's factor is found.
-    var raw = load_units(inv, first_feature, 0u);
+    var raw: array<Raw, TOGETHER>;
+    for (var t = 0u; t < TOGETHER; t++) {
+        raw[t] = load_own(inv, first_feature, 0u, t);
+    }
     find_norm_factors(inv);
     var sums: array<f32, TOGETHER * ROWS>;
     for (var n = 0u; n < passes * steps; n++) {
@@ -42,11 +41,11 @@ fn products(inv: Inv, first_feature: u32) {
             let x = activations(at, r * ROW_PITCH, unit < UNITS);
             for (var t = 0u; t < TOGETHER; t++) {
                 sums[r * TOGETHER + t] += dot_unit(unpack_unit(raw[t], at), x);
+                // The next are asked for as soon as there is room, and before sums are put together.
+                if r == ROWS - 1u && n + 1u < passes * steps {
+                    raw[t] = load_own(inv, first_feature, n + 1u, t);
+                }
             }
-        }
-        // Asked for before the sums of this row are put together.
-        if n + 1u < passes * steps {
-            raw = load_units(inv, first_feature, n + 1u);
         }
         if n % steps == steps - 1u {
             for (var i = 0u; i < TOGETHER * ROWS; i++) {

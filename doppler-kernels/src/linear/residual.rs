@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{A8, FEATURES, NO_NORM, PARAMS, cases, half_variants, params, product, shape, variants};
+use super::{A8, FEATURES, NO_NORM, PARAMS, cases, params, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::quantize::energy;
 use crate::{Access, Entry, Kernel, Operand, Variant};
@@ -29,8 +29,6 @@ pub struct LinearResidual {
     pub weight: DType,
     /// Of what is added.
     pub scale: f32,
-    /// Whether weights and activations, under a power of two for each row, may be rounded to f16.
-    pub half: bool,
 }
 
 /// Registry entry.
@@ -51,19 +49,17 @@ impl Kernel for LinearResidual {
         let shape = |name, wg, together| shape(name, wg, together, FEATURES as u32);
         let mut shapes =
             [shape("subgroup_1024x2", 1024, 2), shape("subgroup_512x4", 512, 4), shape("subgroup_512x2", 512, 2)];
+        if self.rows > 1 {
+            // As many sums as registers hold.
+            shapes =
+                [shape("subgroup_512x2", 512, 2), shape("subgroup_256x2", 256, 2), shape("subgroup_256x4", 256, 4)];
+        }
         // As measured: short rows leave lanes of a large one idle.
-        if self.in_features < 1024 {
+        if self.rows == 1 && self.in_features < 1024 {
             shapes.swap(0, 2);
         }
         let files = [A8, NO_NORM, include_str!("residual.wgsl")];
-        let sizes = [self.rows, self.in_features];
-        let mut variants = variants(sizes, self.weight, &shapes, PARAMS, &files);
-        if self.half {
-            let half = [(shape("coop_256x32", 256, 0), 32), (shape("coop_128x64", 128, 0), 64)];
-            // Before those for any device.
-            variants.splice(shapes.len()..shapes.len(), half_variants(sizes, self.weight, &half, PARAMS, &files));
-        }
-        variants
+        variants([self.rows, self.out_features, self.in_features], self.weight, &shapes, PARAMS, &files)
     }
 
     fn operands(&self) -> Vec<Operand> {
@@ -79,7 +75,7 @@ impl Kernel for LinearResidual {
     }
 
     fn params(&self) -> Vec<u8> {
-        params(self.out_features, self.in_features, 0.0, self.scale)
+        params(0.0, self.scale)
     }
 
     fn workgroups(&self, _: &Variant) -> [u32; 3] {

@@ -13,17 +13,17 @@ fn weight_row(first: u32, i: u32) -> u32 {
 @compute @workgroup_size(WG)
 fn main(inv: Inv) {
     let group = inv.group.x + inv.group.y * inv.groups.x;
-    if group * 32u >= params.out_features {
+    if group * 32u >= OUT_FEATURES {
         return;
     }
     let feature = group * 32u + (inv.thread & 31u);
-    let blocks = params.out_features / 32u;
+    let blocks = OUT_FEATURES / 32u;
     // Asked for before the products, so that nothing waits for it behind them.
     let scale = norm_weight[feature];
     var before: array<f32, ROWS>;
     if inv.thread < 32u {
         for (var r = 0u; r < ROWS; r++) {
-            before[r] = hidden[r * params.out_features + feature];
+            before[r] = hidden[r * OUT_FEATURES + feature];
         }
     }
     products(inv, group * 32u);
@@ -31,9 +31,9 @@ fn main(inv: Inv) {
         var h = 0.0;
         if inv.thread < 32u {
             h = before[r] + params.scale * result(r, inv.thread);
-            hidden[r * params.out_features + feature] = h;
+            hidden[r * OUT_FEATURES + feature] = h;
         }
-        write_a8(inv.thread, h * scale, params.out_features, r, group, inv.thread < 32u);
+        write_a8(inv.thread, h * scale, OUT_FEATURES, r, group, inv.thread < 32u);
         let block = block_energy(inv.thread, h);
         if inv.thread == 0u {
             energy[r * blocks + group] = block;

@@ -28,7 +28,7 @@ impl Draw {
     fn case_of(&self, kernel: impl Kernel + 'static, inputs: &[&[f32]]) -> Case {
         let operands = kernel.operands();
         let mut case = Case::new(self.label, Box::new(kernel), Tolerance::EXACT);
-        let read = operands.iter().filter(|operand| operand.access != crate::Access::Write);
+        let read = operands.iter().filter(|operand| operand.access.has_input());
         for (operand, values) in read.zip(inputs) {
             case = match operand.dtype {
                 doppler_rdrr::DType::U32 => case.input_u32(&values.iter().map(|x| *x as u32).collect::<Vec<_>>()),

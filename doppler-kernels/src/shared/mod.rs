@@ -12,8 +12,6 @@ pub const A8: &str = include_str!("a8.wgsl");
 /// The same through subgroups of at least 32 lanes.
 pub const A8_SUBGROUP: &str = include_str!("a8_subgroup.wgsl");
 
-/// `bytes_to_f16`: four bytes of a word as f16.
-pub const BYTES_F16: &str = include_str!("bytes_f16.wgsl");
 /// `half_scale`: the scale of a row in f16, by its largest magnitude.
 pub const HALF_SCALE: &str = include_str!("half_scale.wgsl");
 

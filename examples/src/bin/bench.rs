@@ -322,6 +322,8 @@ fn table_by_depth(report: &Value) {
 }
 
 async fn one_run(pipeline: &mut DecoderPipeline, prompt: &[u32], args: &Args) -> Result<Run> {
+    // The last steps of the run before are not this one's.
+    pipeline.idle().await?;
     pipeline.rewind(0)?;
     let started = Instant::now();
     pipeline.forward(prompt, 1).await?;
