@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use doppler_core::kernels::cases::random_weights;
-use doppler_core::kernels::{Access, Case, GemmA8, GemmHalf, Kernel, MatMul, Stream, Tolerance};
+use doppler_core::kernels::{Case, GemmA8, GemmHalf, Kernel, MatMul, Stream, Tolerance};
 use doppler_core::prelude::*;
 use doppler_core::time_case;
 
