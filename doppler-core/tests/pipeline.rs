@@ -247,6 +247,11 @@ fn greedy_goes_on_after_rewinds_and_cancelled_calls() {
                 pipeline.rewind(keep).unwrap();
                 while pipeline.tokens().len() < 15 {
                     pipeline.greedy().await.unwrap();
+                    match pipeline.tokens().len() {
+                        10 => pipeline.idle().await.unwrap(),
+                        12 => drop(pipeline.idle().now_or_never()),
+                        _ => {}
+                    }
                 }
                 assert_eq!(pipeline.tokens()[3..], expected, "{} after {keep}", device.report().executor);
             }
