@@ -38,7 +38,7 @@ pub(crate) fn run(step: &Step) -> Result<(), Error> {
         step.kernel.reference(&guards.iter().map(|guard| guard.as_slice()).collect::<Vec<_>>())
     };
     let written = (0..operands.len()).filter(|&i| operands[i].access != Access::Read);
-    for (i, mut output) in written.zip(outputs) {
+    for (i, mut output) in written.zip(outputs).filter(|(i, _)| operands[*i].access != Access::Scratch) {
         if operands[i].dtype == DType::F16 {
             output.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
         }

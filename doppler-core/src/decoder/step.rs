@@ -2,10 +2,13 @@
 //!
 //! Where the dispatches of a layer are the longer part of a step (on a large GPU each costs about as much as a small
 //! product), their number decides. A layer here has five: q, k and v; their attention, from bias to cache; o onto the residual
-//! stream; gate and up with their activation; down onto the residual stream. The attention of a deep context is made in pieces,
-//! which are put together by one more. The factor of an RMS norm is applied behind the next product, so that a norm costs none.
+//! stream; gate and up with their activation; down onto the residual stream. The attention is made in pieces, which one dispatch
+//! more puts together where they are many. The factor of an RMS norm is applied behind the next product, so that a norm costs none.
 //! Families that norm what a branch gives have two more, and one more where the values have another format than queries and
 //! keys.
+
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use doppler_kernels::{
     AttentionAppend, AttentionDecode, AttentionReduce, AttentionWhole, EmbedQuantize, Linear, LinearGated,
@@ -44,22 +47,24 @@ const MOST_PIECES: usize = 64;
 /// runs few workgroups at a time.
 const MOST_POSITIONS: usize = 1024;
 
-/// Whether one dispatch makes all of an attention that sees so many positions.
-fn takes_whole(device: &Device, whole: &AttentionWhole, seen: usize) -> bool {
-    let Some(gpu) = device.gpu().filter(|_| whole.fits()) else { return false };
+/// An attention that sees so many positions as one dispatch, where that takes the device less time.
+fn whole_attention(device: &Device, attention: &AttentionDecode, seen: usize) -> Option<AttentionWhole> {
+    let gpu = device.gpu()?;
+    let whole = AttentionWhole(attention.clone());
     if whole.in_pieces(&gpu.tier) {
-        whole.0.splits <= MOST_PIECES
-    } else {
-        whole.by_lanes(&gpu.tier) && seen <= MOST_POSITIONS && gpu.adapter.kind != "discrete"
+        return (attention.splits <= MOST_PIECES).then_some(whole);
     }
+    let one = AttentionWhole(AttentionDecode { splits: 1, ..attention.clone() });
+    let few_workgroups = gpu.adapter.kind != "discrete";
+    (one.by_lanes(&gpu.tier) && seen <= MOST_POSITIONS && few_workgroups).then_some(one)
 }
 
-/// Pieces of the context that one row is split into, each of them `heads` workgroups.
-pub(crate) fn splits(capacity: usize, heads: usize) -> usize {
+/// Pieces that one row's context of at most `positions` is split into, each of them `heads` workgroups.
+pub(crate) fn splits(positions: usize, heads: usize) -> usize {
     // What a large GPU runs at a time; with fewer, its memory waits. More than 256 pieces would make the reduction the longer
     // part, and a piece of 64 positions is one step of the kernel.
     const WORKGROUPS: usize = 1024;
-    capacity.div_ceil(64).min((WORKGROUPS / heads).clamp(64, 256))
+    positions.div_ceil(64).min((WORKGROUPS / heads).clamp(64, 256))
 }
 
 /// The activations of a step.
@@ -67,7 +72,6 @@ pub(crate) fn splits(capacity: usize, heads: usize) -> usize {
 struct Scratch {
     device: Device,
     rows: usize,
-    splits: usize,
     hidden: Tensor,
     /// `hidden` times the next norm's weight, and its energy.
     normed: Tensor,
@@ -75,9 +79,8 @@ struct Scratch {
     qkv: Tensor,
     /// Of a layer whose values have another format than its queries and keys.
     values: Option<Tensor>,
-    /// Of attentions whose pieces another dispatch puts together, and of those where the last workgroup does.
-    partials: Tensor,
-    whole_partials: Tensor,
+    /// Pieces of attentions, by their shape.
+    partials: Rc<RefCell<Vec<Tensor>>>,
     /// How many workgroups of each group of heads have ended.
     arrivals: Tensor,
     attended: Tensor,
@@ -86,28 +89,37 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn new(device: &Device, c: &ModelConfig, rows: usize, splits: usize) -> Result<Scratch, Error> {
+    fn new(device: &Device, c: &ModelConfig, rows: usize) -> Result<Scratch, Error> {
         let f32 = |label, shape: &[usize]| device.alloc(label, shape, DType::F32);
         let a8 = |label, cols| device.alloc(label, &[rows, cols], DType::A8);
-        let pieces = |extra| f32("attention_partials", &[rows, c.num_attention_heads, splits, c.head_dim + extra]);
         let arrivals = device.alloc("arrivals", &[rows, c.num_key_value_heads], DType::U32)?;
         device.write(&arrivals, bytemuck::cast_slice(&vec![0u32; rows * c.num_key_value_heads]))?;
         Ok(Scratch {
             device: device.clone(),
             rows,
-            splits,
             hidden: f32("hidden", &[rows, c.hidden_size])?,
             normed: a8("normed", c.hidden_size)?,
             energy: f32("energy", &[rows, c.hidden_size / 32])?,
             qkv: f32("qkv", &[rows, c.q_dim() + 2 * c.kv_dim()])?,
             values: None,
-            partials: pieces(2)?,
-            whole_partials: pieces(4)?,
+            partials: Rc::default(),
             arrivals,
             attended: a8("attended", c.q_dim())?,
             activated: a8("activated", c.intermediate_size)?,
             branch: f32("branch", &[rows, c.hidden_size])?,
         })
+    }
+
+    /// Room for an attention's pieces, of `values` numbers each: the same for all layers that are alike.
+    fn partials(&self, heads: usize, splits: usize, values: usize) -> Result<Tensor, Error> {
+        let shape = [self.rows, heads, splits, values];
+        let mut made = self.partials.borrow_mut();
+        if let Some(partials) = made.iter().find(|partials| partials.shape() == shape) {
+            return Ok(partials.clone());
+        }
+        let partials = self.device.alloc("attention_partials", &shape, DType::F32)?;
+        made.push(partials.clone());
+        Ok(partials)
     }
 }
 
@@ -123,9 +135,8 @@ impl Decoder {
         let Inputs { cache, ids, start, rows, logit_rows } = inputs;
         let mut recorder = Recorder::new();
         let r = &mut recorder;
-        let splits = splits(cache.capacity, c.num_key_value_heads);
         // Layers differ in this: the mixes of formats that people use give only some of them larger values.
-        let together = Scratch::new(device, c, rows, splits)?;
+        let together = Scratch::new(device, c, rows)?;
         let apart =
             Scratch { qkv: device.alloc("qk", &[rows, c.q_dim() + c.kv_dim()], DType::F32)?, ..together.clone() };
 
@@ -189,7 +200,9 @@ impl Decoder {
         s: &Scratch,
     ) -> Result<(), Error> {
         let c = &self.config;
-        let (rows, splits) = (s.rows, s.splits);
+        let rows = s.rows;
+        let seen = c.window(i).unwrap_or(usize::MAX).min(cache.capacity);
+        let splits = splits(seen, c.num_key_value_heads);
         r.record(self.linear(&fused.qkv, rows, true), &[&s.normed, &fused.qkv, &s.qkv, &s.energy])?;
         if let (Some(values), Some(new_values)) = (&fused.values, &s.values) {
             r.record(self.linear(values, rows, true), &[&s.normed, values, new_values, &s.energy])?;
@@ -202,16 +215,17 @@ impl Decoder {
         if rows > 1 {
             r.record(AttentionAppend(attention.clone()), &operands)?;
         }
-        let whole = AttentionWhole(attention.clone());
-        if takes_whole(&s.device, &whole, c.window(i).unwrap_or(usize::MAX).min(cache.capacity)) {
-            operands.splice(6..6, [&s.whole_partials, &s.arrivals, &s.attended]);
+        let (num_attention_heads, head_dim) = (c.num_attention_heads, c.head_dim);
+        if let Some(whole) = whole_attention(&s.device, &attention, seen) {
+            let partials = s.partials(num_attention_heads, whole.0.splits, head_dim + 4)?;
+            operands.splice(6..6, [&partials, &s.arrivals, &s.attended]);
             return r.record(whole, &operands);
         }
-        operands.insert(6, &s.partials);
+        let partials = s.partials(num_attention_heads, splits, head_dim + 2)?;
+        operands.insert(6, &partials);
         r.record(attention, &operands)?;
-        let (num_attention_heads, head_dim) = (c.num_attention_heads, c.head_dim);
         let reduce = AttentionReduce { rows, num_attention_heads, head_dim, splits, y: DType::A8 };
-        r.record(reduce, &[&s.partials, &s.attended])
+        r.record(reduce, &[&partials, &s.attended])
     }
 
     fn mlp_step(&self, r: &mut Recorder, fused: &FusedLayer, s: &Scratch) -> Result<(), Error> {

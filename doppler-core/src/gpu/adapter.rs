@@ -179,7 +179,7 @@ pub(super) fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Result<O
         cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
-        // WGSL's barriers become the whole device's on Vulkan. Not so on Metal, and Direct3D is untried.
+        // `storageBarrier` orders the whole device's memory on Vulkan. Not so on Metal, and Direct3D is untried.
         coherent: features.contains(wgpu::Features::MEMORY_DECORATION_COHERENT)
             && adapter.get_info().backend == wgpu::Backend::Vulkan,
         storage_buffers: limits.max_storage_buffers_per_shader_stage,

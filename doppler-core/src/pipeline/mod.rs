@@ -284,7 +284,10 @@ impl DecoderPipeline {
         };
         device.write(&forward.ids, bytemuck::cast_slice(chunk))?;
         let read = forward.logits.as_ref().map(|logits| (logits, logits.len()));
-        let pending = device.submit_paced(&forward.recording, read, end)?;
+        let pending = match chunk.len() {
+            1 => device.submit(&[&forward.recording], read)?,
+            _ => device.submit_paced(&forward.recording, read, end)?,
+        };
         self.computed = end;
         Ok(pending)
     }

@@ -33,7 +33,8 @@ impl DecoderPipeline {
         }
     }
 
-    /// Waits for the steps that run ahead of the last token: nothing of this pipeline runs on the device then.
+    /// Waits for the steps that run ahead of the last token: nothing of this pipeline runs on the device then, but perhaps what a
+    /// rewind or another choice of tokens has dropped just before.
     ///
     /// # Errors
     /// As [`Pipeline::next`].

@@ -166,7 +166,9 @@ pub fn whole_edge_cases() -> Vec<Case> {
         let case = |label, shape: Shape, splits, rows| {
             case_of(label, kernel(shape, kv, splits), (shape.3, rows), Of::Whole, 8)
         };
-        cases.push(case("first position", (9, 3, 64, 0), 1, 1));
+        cases.push(case("first position", (4, 2, 64, 0), 1, 1));
+        cases.push(case("pieces", (9, 3, 64, 130), 4, 1));
+        cases.push(case("one piece", (9, 3, 64, 300), 1, 1));
         cases.push(case("empty pieces", (14, 2, 64, 5), 9, 1));
         cases.push(case("deep", (2, 2, 128, 540), 41, 1));
         cases.push(case("rows", (9, 3, 64, 130), 3, 5));
@@ -174,7 +176,8 @@ pub fn whole_edge_cases() -> Vec<Case> {
     let f16 = |shape: Shape, splits| kernel(shape, DType::F16, splits);
     let case = |label, d: AttentionDecode, position, rows| case_of(label, d, (position, rows), Of::Whole, 9);
     cases.push(case("large heads", f16((4, 1, 256, 33), 3), 33, 1));
-    cases.push(case("a large group", f16((16, 1, 128, 9), 2), 9, 1));
+    cases.push(case("pieces", f16((32, 8, 128, 70), 2), 70, 1));
+    cases.push(case("a group of more than a workgroup", f16((11, 1, 96, 9), 2), 9, 1));
     cases.push(case("partial rotation", AttentionDecode { rotary_dim: 12, ..f16((4, 2, 32, 40), 3) }, 40, 1));
     let base = || f16((4, 2, 32, 40), 2);
     let attention = Attention { sliding_window: Some(7), softcap: Some(5.0), ..base().attention };

@@ -31,33 +31,36 @@ pub const ENTRY: Entry = Entry {
 const A8_BYTES: usize = 8 * WG;
 const LAST_BYTES: usize = 24 * WG + 16;
 
+/// The variant of a head a workgroup.
+const BY_LANES: &str = "subgroup";
+
 /// Where what is left of the pieces is: in memory that workgroups share, or nowhere.
 const COHERENT: &str = include_str!("whole_coherent.wgsl");
 const ALONE: &str = include_str!("whole_alone.wgsl");
 const LAST_END: &str = include_str!("last_end.wgsl");
 
 impl AttentionWhole {
-    /// Whether there is a variant for any device: heads of whole blocks, and a group that leaves room for a tile.
+    /// Whether there are variants: heads of whole blocks, and a group that leaves room for a tile.
     #[must_use]
     pub fn fits(&self) -> bool {
         let a = &self.0.attention;
         a.head_dim.is_multiple_of(32) && tile(a, A8_BYTES).is_some()
     }
 
-    /// Whether a device of this tier takes pieces of the context at a time, each by workgroups of its own.
+    /// Whether a device of this tier takes pieces of the context at a time, by subgroups of workgroups of their own.
     #[must_use]
     pub fn in_pieces(&self, tier: &Tier) -> bool {
-        self.first(tier).is_some_and(|variant| variant.needs.coherent)
+        self.first(tier).is_some_and(|variant| variant.needs.coherent && variant.needs.subgroups)
     }
 
     /// Whether its subgroups share out the positions of one workgroup.
     #[must_use]
     pub fn by_lanes(&self, tier: &Tier) -> bool {
-        self.first(tier).is_some_and(|variant| variant.name == "subgroup")
+        self.first(tier).is_some_and(|variant| variant.name == BY_LANES)
     }
 
     fn first(&self, tier: &Tier) -> Option<Variant> {
-        self.variants().into_iter().find(|variant| tier.lacks(&variant.needs).is_none())
+        self.variants().into_iter().find(|variant| self.fits() && tier.lacks(&variant.needs).is_none())
     }
 
     fn bindings(&self, scratch: &'static str) -> [&'static str; 3] {
@@ -76,7 +79,7 @@ impl AttentionWhole {
         let lanes = (fits && (!self.0.rope || rotary_dim.is_multiple_of(8))).then_some(quads as u32 / 4)?;
         let files = [include_str!("subgroup_heads.wgsl"), include_str!("whole.wgsl"), shared::A8];
         let mut variant = self.0.variants_with(&self.bindings(ALONE), &files, 0).pop()?;
-        variant.name = "subgroup";
+        variant.name = BY_LANES;
         let new_heads = 4 * (self.0.group() + 2) * self.0.attention.head_dim;
         let merged = 64 * WG + 8 * WG / lanes as usize;
         variant.needs =
@@ -98,7 +101,10 @@ impl Kernel for AttentionWhole {
             variant.consts.iter_mut().filter(|(name, _)| *name == "ONE_PIECE").for_each(|(_, value)| *value = 1);
             variant
         };
-        variants.extend(self.one_head_each().map(one_piece));
+        if self.0.splits == 1 {
+            // More pieces may be many positions.
+            variants.extend(self.one_head_each().map(one_piece));
+        }
         let files = [HEADS, include_str!("main.wgsl"), LAST_END, shared::A8];
         let last = self.0.variants_with(&coherent, &files, A8_BYTES + LAST_BYTES);
         variants.extend(last.into_iter().map(|variant| Variant {
@@ -136,7 +142,7 @@ impl Kernel for AttentionWhole {
 
     fn workgroups(&self, variant: &Variant) -> [u32; 3] {
         let a = &self.0.attention;
-        let heads = if variant.name == "subgroup" { a.num_attention_heads } else { a.num_key_value_heads };
+        let heads = if variant.name == BY_LANES { a.num_attention_heads } else { a.num_key_value_heads };
         let pieces = if variant.needs.coherent { self.0.splits } else { 1 };
         [heads as u32, pieces as u32, a.rows as u32]
     }
