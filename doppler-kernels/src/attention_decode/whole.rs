@@ -60,7 +60,8 @@ impl AttentionWhole {
     }
 
     fn first(&self, tier: &Tier) -> Option<Variant> {
-        self.variants().into_iter().find(|variant| self.fits() && tier.lacks(&variant.needs).is_none())
+        let variants = if self.fits() { self.variants() } else { Vec::new() };
+        variants.into_iter().find(|variant| tier.lacks(&variant.needs).is_none())
     }
 
     fn bindings(&self, scratch: &'static str) -> [&'static str; 3] {

@@ -52,17 +52,17 @@ impl Kernel for LinearGated {
             include_str!("gated.wgsl"),
         ];
         let shape = |name, wg, together| shape(name, wg, together, 2 * FEATURES as u32);
-        let mut shapes =
-            [shape("subgroup_512x2", 512, 2), shape("subgroup_256x4", 256, 4), shape("subgroup_1024x2", 1024, 2)];
-        if self.rows > 1 {
+        let shapes = match (self.rows, self.in_features) {
+            // Where there is much to read, activations are the more worth sharing.
+            (1, 4096..) => {
+                [shape("subgroup_256x4", 256, 4), shape("subgroup_512x2", 512, 2), shape("subgroup_1024x2", 1024, 2)]
+            }
+            (1, _) => {
+                [shape("subgroup_512x2", 512, 2), shape("subgroup_256x4", 256, 4), shape("subgroup_1024x2", 1024, 2)]
+            }
             // As many sums as registers hold.
-            shapes =
-                [shape("subgroup_256x2", 256, 2), shape("subgroup_512x2", 512, 2), shape("subgroup_256x4", 256, 4)];
-        }
-        // Where there is much to read, activations are the more worth sharing.
-        if self.rows == 1 && self.in_features >= 4096 {
-            shapes.swap(0, 1);
-        }
+            _ => [shape("subgroup_256x2", 256, 2), shape("subgroup_512x2", 512, 2), shape("subgroup_256x4", 256, 4)],
+        };
         variants([self.rows, self.out_features, self.in_features], self.weight, &shapes, PARAMS, &files)
     }
 

@@ -47,17 +47,17 @@ impl Kernel for LinearResidual {
     fn variants(&self) -> Vec<Variant> {
         // One workgroup makes a whole block of `y`: there are few, so each is large.
         let shape = |name, wg, together| shape(name, wg, together, FEATURES as u32);
-        let mut shapes =
-            [shape("subgroup_1024x2", 1024, 2), shape("subgroup_512x4", 512, 4), shape("subgroup_512x2", 512, 2)];
-        if self.rows > 1 {
+        let shapes = match (self.rows, self.in_features) {
+            // As measured: short rows leave lanes of a large one idle.
+            (1, ..1024) => {
+                [shape("subgroup_512x2", 512, 2), shape("subgroup_512x4", 512, 4), shape("subgroup_1024x2", 1024, 2)]
+            }
+            (1, _) => {
+                [shape("subgroup_1024x2", 1024, 2), shape("subgroup_512x4", 512, 4), shape("subgroup_512x2", 512, 2)]
+            }
             // As many sums as registers hold.
-            shapes =
-                [shape("subgroup_512x2", 512, 2), shape("subgroup_256x2", 256, 2), shape("subgroup_256x4", 256, 4)];
-        }
-        // As measured: short rows leave lanes of a large one idle.
-        if self.rows == 1 && self.in_features < 1024 {
-            shapes.swap(0, 2);
-        }
+            _ => [shape("subgroup_512x2", 512, 2), shape("subgroup_256x2", 256, 2), shape("subgroup_256x4", 256, 4)],
+        };
         let files = [A8, NO_NORM, include_str!("residual.wgsl")];
         variants([self.rows, self.out_features, self.in_features], self.weight, &shapes, PARAMS, &files)
     }
