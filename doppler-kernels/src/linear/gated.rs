@@ -55,13 +55,13 @@ impl Kernel for LinearGated {
         let shapes = match (self.rows, self.in_features) {
             // Where there is much to read, activations are the more worth sharing.
             (1, 4096..) => {
-                [shape("subgroup_256x4", 256, 4), shape("subgroup_512x2", 512, 2), shape("subgroup_1024x2", 1024, 2)]
+                [shape("subgroup_256x2", 256, 2), shape("subgroup_512x1", 512, 1), shape("subgroup_512x2", 512, 2)]
             }
             (1, _) => {
-                [shape("subgroup_512x2", 512, 2), shape("subgroup_256x4", 256, 4), shape("subgroup_1024x2", 1024, 2)]
+                [shape("subgroup_512x1", 512, 1), shape("subgroup_256x2", 256, 2), shape("subgroup_256x1", 256, 1)]
             }
             // As many sums as registers hold.
-            _ => [shape("subgroup_256x2", 256, 2), shape("subgroup_512x2", 512, 2), shape("subgroup_256x4", 256, 4)],
+            _ => [shape("subgroup_256x2", 256, 2), shape("subgroup_512x1", 512, 1), shape("subgroup_512x2", 512, 2)],
         };
         variants([self.rows, self.out_features, self.in_features], self.weight, &shapes, PARAMS, &files)
     }

@@ -16,25 +16,28 @@ pub use residual::{ENTRY as RESIDUAL_ENTRY, LinearResidual};
 /// Output features of a workgroup: one block of the next layer's activations.
 const FEATURES: usize = 32;
 
+/// Weights that a lane takes of a row at a time.
+const STRIP: usize = 64;
+
 /// Rows of activations that these kernels take at most: more are a GEMM's work.
 pub const MOST_ROWS: usize = 8;
 
 /// Whether weights of this format can be multiplied with int8 activations.
 #[must_use]
 pub fn takes(weight: DType) -> bool {
-    units_of(weight).is_some()
+    strips_of(weight).is_some()
 }
 
 /// Whether a layer with so many columns can be taken: rows of activations begin at whole 16 bytes.
 #[must_use]
 pub fn takes_cols(cols: usize) -> bool {
-    cols.is_multiple_of(64)
+    cols.is_multiple_of(STRIP)
 }
 
-/// `weight`, where a unit's elements are, and how a unit is loaded.
+/// `weight`, where a unit's elements are, and how a unit is loaded: what products of many rows take.
 pub(crate) fn units_of(weight: DType) -> Option<[&'static str; 3]> {
-    const WORDS: &str = include_str!("units/words.wgsl");
-    const VECTORS: &str = include_str!("units/vectors.wgsl");
+    const BLOCK: &str = include_str!("units/block.wgsl");
+    const PAIR: &str = include_str!("units/pair.wgsl");
     Some(match weight {
         DType::Q4_0 => [WORDS, BLOCK, include_str!("units/q4_0.wgsl")],
         DType::Q4_1 => [WORDS, BLOCK, include_str!("units/q4_1.wgsl")],
@@ -50,16 +53,26 @@ pub(crate) fn units_of(weight: DType) -> Option<[&'static str; 3]> {
 
 /// The types that units are told in.
 pub(crate) const UNIT_TYPES: &str = include_str!("units/types.wgsl");
-const BLOCK: &str = include_str!("units/block.wgsl");
-const PAIR: &str = include_str!("units/pair.wgsl");
 
-/// Where the scales and sums of a unit's activations are.
-fn infos(place: &str) -> &'static str {
-    match place {
-        BLOCK => include_str!("units/block_infos.wgsl"),
-        PAIR => include_str!("units/pair_infos.wgsl"),
-        _ => include_str!("units/q6_k_infos.wgsl"),
-    }
+/// The binding `weight` and how its words come apart.
+const WORDS: &str = include_str!("units/words.wgsl");
+const VECTORS: &str = include_str!("units/vectors.wgsl");
+
+/// `weight`, what a strip of it is multiplied with, and how one is loaded: what products of a few rows take.
+fn strips_of(weight: DType) -> Option<[&'static str; 3]> {
+    const PAIRS: &str = include_str!("strips/pairs.wgsl");
+    const PAIRS_OFFSET: &str = include_str!("strips/pairs_offset.wgsl");
+    Some(match weight {
+        DType::Q4_0 => [WORDS, PAIRS, include_str!("strips/q4_0.wgsl")],
+        DType::Q4_1 => [WORDS, PAIRS_OFFSET, include_str!("strips/q4_1.wgsl")],
+        DType::Q5_0 => [WORDS, PAIRS, include_str!("strips/q5_0.wgsl")],
+        DType::Q5_1 => [WORDS, PAIRS_OFFSET, include_str!("strips/q5_1.wgsl")],
+        DType::Q8_0 => [WORDS, PAIRS, include_str!("strips/q8_0.wgsl")],
+        DType::Q4_K => [VECTORS, PAIRS_OFFSET, include_str!("strips/q4_k.wgsl")],
+        DType::Q5_K => [VECTORS, PAIRS_OFFSET, include_str!("strips/q5_k.wgsl")],
+        DType::Q6_K => [WORDS, "", include_str!("strips/q6_k.wgsl")],
+        DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 | DType::C8 => return None,
+    })
 }
 
 /// How the work is shared out in a workgroup.
@@ -87,7 +100,7 @@ fn variants(
     params: &'static str,
     files: &[&'static str],
 ) -> Vec<Variant> {
-    let units = (in_features / 32) as u32;
+    let strips = (in_features / STRIP) as u32;
     let variant = |shape: Shape, needs: Tier, lanes: u32, a8, team| {
         let consts = vec![
             ("WG", shape.wg),
@@ -99,26 +112,33 @@ fn variants(
             ("OUT_FEATURES", out_features as u32),
             ("IN_FEATURES", in_features as u32),
         ];
-        let mut all = vec![team, UNIT_TYPES, include_str!("dot.wgsl"), params, include_str!("products.wgsl")];
-        if let Some(units) = units_of(weight) {
-            all.extend(units);
-            all.push(infos(units[1]));
-        }
+        let mut all = vec![team, params, include_str!("products.wgsl")];
+        all.extend(strips_of(weight).into_iter().flatten());
         all.extend(files.iter().map(|file| if *file == A8 { a8 } else { *file }));
         Variant { name: shape.name, needs, consts, files: all }
     };
     let subgroups_of_32 = |shape: &Shape| {
-        // All rows of a workgroup at once, if they have units for as many lanes.
-        let lanes = (shape.wg * shape.together / shape.results).clamp(8, units.next_power_of_two().max(8));
+        // All rows of a workgroup at once, if they have strips for as many lanes.
+        let lanes = (shape.wg * shape.together / shape.results).clamp(4, strips.next_power_of_two().max(4));
         let needs = Tier { invocations: shape.wg, subgroup_size: 32, ..Tier::SUBGROUP };
         variant(*shape, needs, lanes.min(shape.wg), shared::A8_SUBGROUP, include_str!("team_subgroup_32.wgsl"))
     };
     let mut variants: Vec<Variant> = shapes.iter().map(subgroups_of_32).collect();
     let results = shapes[0].results.max(FEATURES as u32);
-    let any = |name| shape(name, 256, 1, results);
-    variants.push(variant(any("subgroup"), Tier::SUBGROUP, 32, A8, include_str!("team_subgroup.wgsl")));
-    variants.push(variant(any("portable"), Tier::PORTABLE, 16, A8, include_str!("team_portable.wgsl")));
+    let any = |name, needs, most, a8, team| {
+        let lanes = busiest_lanes(strips, most);
+        // As many invocations as have rows at once.
+        variant(shape(name, (lanes * results).min(256), 1, results), needs, lanes, a8, team)
+    };
+    variants.push(any("subgroup", Tier::SUBGROUP, 32, A8, include_str!("team_subgroup.wgsl")));
+    variants.push(any("portable", Tier::PORTABLE, 16, A8, include_str!("team_portable.wgsl")));
     variants
+}
+
+/// How many lanes, of 4 to `most`, share the strips of a row with the fewest idle; the more the better.
+fn busiest_lanes(strips: u32, most: u32) -> u32 {
+    let taken = |lanes: &u32| strips.div_ceil(*lanes) * lanes;
+    [32, 16, 8, 4].into_iter().filter(|lanes| *lanes <= most).min_by_key(taken).unwrap_or(most)
 }
 
 /// What a kernel takes that ends in another one's input.

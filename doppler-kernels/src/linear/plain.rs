@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{NO_NORM, NORM, cases, product, shape, variants};
+use super::{NO_NORM, NORM, STRIP, Shape, cases, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::{Entry, Kernel, Operand, Variant};
 
@@ -44,6 +44,15 @@ pub const ENTRY: Entry = Entry {
     strategy: cases::strategy,
 };
 
+impl Linear {
+    /// A workgroup of `wg` invocations that have so many weight rows at a time: of `lanes` for each, or fewer where there are no
+    /// strips for these.
+    fn shape(&self, name: &'static str, wg: u32, together: u32, lanes: u32) -> Shape {
+        let strips = (self.in_features / STRIP).next_power_of_two() as u32;
+        shape(name, wg, together, wg * together / lanes.min(strips.max(4)))
+    }
+}
+
 impl Kernel for Linear {
     fn name(&self) -> &'static str {
         ENTRY.name
@@ -55,20 +64,21 @@ impl Kernel for Linear {
         } else {
             [NO_NORM, include_str!("params_3.wgsl")]
         };
-        // Rows wait for nothing but each other: small workgroups fill a device evenly.
-        let mut shapes = [
-            shape("subgroup_128x2", 128, 2, 8),
-            shape("subgroup_256x2", 256, 2, 8),
-            shape("subgroup_512x2", 512, 2, 32),
-        ];
-        // As measured: more invocations where there are several rows of activations or few of weights, and whole blocks of these
-        // where they are short.
-        match (self.rows, self.out_features, self.in_features) {
-            (2.., _, _) => shapes.swap(0, 1),
-            (_, ..=4096, ..1024) => shapes.swap(0, 2),
-            (_, ..=1024, _) => shapes.swap(0, 1),
-            _ => {}
-        }
+        // Rows wait for nothing but each other: small workgroups fill a device evenly, and of few rows those with many lanes for
+        // each. Where there are more sums, fewer lanes share one, as long as there are enough workgroups.
+        let lanes = match (self.rows, self.out_features) {
+            (1, _) => 32,
+            (_, ..=16_384) => 16,
+            _ => 8,
+        };
+        let wide = self.shape("subgroup_128x2", 128, 2, lanes);
+        let large = self.shape("subgroup_256x1", 256, 1, lanes);
+        let blocks = self.shape("subgroup_512x1", 512, 1, 16);
+        let shapes = match (self.rows, self.out_features, self.in_features) {
+            (_, ..=4096, ..1024) => [blocks, wide, large],
+            (_, ..=1024, _) => [large, wide, blocks],
+            _ => [wide, large, blocks],
+        };
         let files = [norm[0], norm[1], include_str!("plain.wgsl")];
         variants(
             [self.rows, self.out_features, self.in_features],

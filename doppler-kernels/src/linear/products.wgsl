@@ -1,60 +1,86 @@
 // The dot products of a workgroup's RESULTS weight rows with all ROWS rows of activations. A team has TOGETHER weight rows at
-// a time, each lane one unit of all of them: activations are loaded once for TOGETHER units.
+// a time, each lane a strip of all of them: 64 weights, which are unpacked once for all rows of activations, whose own strip
+// is loaded once for TOGETHER of weights.
+//
+// Each format has `struct Raw`, `load_strip`, which only loads, so that several are in flight, `struct Weights` and
+// `unpack_strip`; `struct Activations`, `activations` and `add_dot` are of the format or of several alike (`strips/pairs*.wgsl`).
 
-const UNITS: u32 = IN_FEATURES / 32u;
+@group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;          // [ROWS, in_features], A8
+
+const STRIPS: u32 = IN_FEATURES / 64u;
 // A row of activations in 16 bytes: 40 bytes for each 32 elements.
-const ROW_PITCH: u32 = IN_FEATURES / 64u * 5u;
+const ROW_PITCH: u32 = STRIPS * 5u;
+
+const LOW = vec4<u32>(0x0F0F0F0Fu);
+const HIGH = vec4<u32>(0xF0F0F0F0u);
 
 // What each slice of a team makes of a product.
 var<workgroup> results: array<f32, RESULTS * ROWS * SLICES>;
 var<workgroup> norm_factors: array<f32, ROWS>;
 
-// Only asks for weights: the t-th of this invocation's n-th step.
-fn load_own(inv: Inv, first_feature: u32, n: u32, t: u32) -> Raw {
-    let own = (n / steps(inv) * team(inv).y + team(inv).x) * TOGETHER + t;
-    let unit = n % steps(inv) * lane(inv).y + lane(inv).x;
-    return load_unit(weight_row(first_feature, min(own, RESULTS - 1u)), min(unit, UNITS - 1u));
+fn dot16(w: vec4<u32>, q: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, q.x) + dot4I8Packed(w.y, q.y) + dot4I8Packed(w.z, q.z) + dot4I8Packed(w.w, q.w);
 }
 
-// Steps that a row takes.
-fn steps(inv: Inv) -> u32 {
-    return (UNITS + lane(inv).y - 1u) / lane(inv).y;
+// Whether every lane has a strip in every step: then nothing has to be kept in bounds.
+const WHOLE: bool = STRIPS % LANES == 0u;
+
+// This invocation's strip in a step, or any other if it has none.
+fn strip_of(inv: Inv, step: u32) -> u32 {
+    let strip = step * lane(inv).y + lane(inv).x;
+    return select(min(strip, STRIPS - 1u), strip, WHOLE);
 }
 
 // `weight_row(i)` is the row behind result i, or any other where there is none. Ends with a barrier.
 fn products(inv: Inv, first_feature: u32) {
     let team = team(inv);
     let lane = lane(inv);
-    let steps = steps(inv);
-    let passes = (RESULTS + team.y * TOGETHER - 1u) / (team.y * TOGETHER);
-    // The first weights are on their way while the norm's factor is found.
-    var raw: array<Raw, TOGETHER>;
-    for (var t = 0u; t < TOGETHER; t++) {
-        raw[t] = load_own(inv, first_feature, 0u, t);
-    }
-    find_norm_factors(inv);
-    var sums: array<f32, TOGETHER * ROWS>;
-    for (var n = 0u; n < passes * steps; n++) {
-        let unit = n % steps * lane.y + lane.x;
-        let at = min(unit, UNITS - 1u);
-        for (var r = 0u; r < ROWS; r++) {
-            let x = activations(at, r * ROW_PITCH, unit < UNITS);
+    let steps = (STRIPS + lane.y - 1u) / lane.y;
+    let turns = (RESULTS + team.y * TOGETHER - 1u) / (team.y * TOGETHER);
+    for (var turn = 0u; turn < turns; turn++) {
+        let first = (turn * team.y + team.x) * TOGETHER;
+        var rows: array<u32, TOGETHER>;
+        var raw: array<Raw, TOGETHER>;
+        for (var t = 0u; t < TOGETHER; t++) {
+            rows[t] = weight_row(first_feature, min(first + t, RESULTS - 1u));
+            if AHEAD {
+                raw[t] = load_strip(rows[t], strip_of(inv, 0u));
+            }
+        }
+        // The first weights are on their way while the norm's factor is found.
+        if turn == 0u {
+            find_norm_factors(inv);
+        }
+        var sums: array<f32, TOGETHER * ROWS>;
+        for (var step = 0u; step < steps; step++) {
+            let strip = strip_of(inv, step);
+            let inside = WHOLE || step * lane.y + lane.x < STRIPS;
+            // Where there are many steps, a load too many costs less than a branch does.
+            let goes_on = AHEAD && (steps > 2u || step + 1u < steps);
+            let next = strip_of(inv, min(step + 1u, steps - 1u));
+            var w: array<Weights, TOGETHER>;
             for (var t = 0u; t < TOGETHER; t++) {
-                sums[r * TOGETHER + t] += dot_unit(unpack_unit(raw[t], at), x);
-                // The next are asked for as soon as there is room, and before sums are put together.
-                if r == ROWS - 1u && n + 1u < passes * steps {
-                    raw[t] = load_own(inv, first_feature, n + 1u, t);
+                if !AHEAD {
+                    raw[t] = load_strip(rows[t], strip);
+                }
+                w[t] = unpack_strip(raw[t], strip);
+            }
+            for (var r = 0u; r < ROWS; r++) {
+                let own = activations(strip, r * ROW_PITCH, inside);
+                for (var t = 0u; t < TOGETHER; t++) {
+                    sums[r * TOGETHER + t] = add_dot(sums[r * TOGETHER + t], w[t], own);
+                    // Those of the next step are asked for as soon as there is room.
+                    if r == ROWS - 1u && goes_on {
+                        raw[t] = load_strip(rows[t], next);
+                    }
                 }
             }
         }
-        if n % steps == steps - 1u {
-            for (var i = 0u; i < TOGETHER * ROWS; i++) {
-                let sum = slice_sum(inv, sums[i]);
-                sums[i] = 0.0;
-                let own = (n / steps * team.y + team.x) * TOGETHER + i % TOGETHER;
-                if own < RESULTS && lane.x % SLICE == 0u {
-                    results[(i / TOGETHER * RESULTS + own) * SLICES + lane.x / SLICE] = sum;
-                }
+        for (var i = 0u; i < TOGETHER * ROWS; i++) {
+            let sum = slice_sum(inv, sums[i]);
+            let own = first + i % TOGETHER;
+            if own < RESULTS && lane.x % SLICE == 0u {
+                results[(i / TOGETHER * RESULTS + own) * SLICES + lane.x / SLICE] = sum;
             }
         }
     }

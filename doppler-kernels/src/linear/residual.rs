@@ -48,15 +48,15 @@ impl Kernel for LinearResidual {
         // One workgroup makes a whole block of `y`: there are few, so each is large.
         let shape = |name, wg, together| shape(name, wg, together, FEATURES as u32);
         let shapes = match (self.rows, self.in_features) {
-            // As measured: short rows leave lanes of a large one idle.
+            // Short rows leave lanes of a large one idle.
             (1, ..1024) => {
-                [shape("subgroup_512x2", 512, 2), shape("subgroup_512x4", 512, 4), shape("subgroup_1024x2", 1024, 2)]
+                [shape("subgroup_512x1", 512, 1), shape("subgroup_512x2", 512, 2), shape("subgroup_1024x1", 1024, 1)]
             }
             (1, _) => {
-                [shape("subgroup_1024x2", 1024, 2), shape("subgroup_512x4", 512, 4), shape("subgroup_512x2", 512, 2)]
+                [shape("subgroup_1024x1", 1024, 1), shape("subgroup_512x2", 512, 2), shape("subgroup_512x1", 512, 1)]
             }
             // As many sums as registers hold.
-            _ => [shape("subgroup_512x2", 512, 2), shape("subgroup_256x2", 256, 2), shape("subgroup_256x4", 256, 4)],
+            _ => [shape("subgroup_512x1", 512, 1), shape("subgroup_256x2", 256, 2), shape("subgroup_512x2", 512, 2)],
         };
         let files = [A8, NO_NORM, include_str!("residual.wgsl")];
         variants([self.rows, self.out_features, self.in_features], self.weight, &shapes, PARAMS, &files)

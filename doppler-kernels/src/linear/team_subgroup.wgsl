@@ -13,6 +13,9 @@ const SLICES: u32 = 1u;
 // Lane 0 alone begins a slice, whatever a subgroup's size.
 const SLICE: u32 = 128u;
 
+// Strips are asked for when they are needed: what is kept for a step costs more on devices with few registers.
+const AHEAD: bool = false;
+
 // This invocation's team, and how many there are.
 fn team(inv: Inv) -> vec2<u32> {
     let lanes = min(LANES, inv.lanes);
@@ -34,7 +37,11 @@ fn slice_sum(inv: Inv, v: f32) -> f32 {
     return sum;
 }
 
-// Whether this invocation takes part in what one team does for all.
-fn sums_norm(inv: Inv) -> bool {
-    return inv.subgroup == 0u;
+// Invocations that add up a row's energies: which group of them this one is in, how many there are, its place and their number.
+fn adders(inv: Inv) -> vec4<u32> {
+    return vec4<u32>(inv.subgroup, inv.subgroups, inv.lane, inv.lanes);
+}
+
+fn adders_sum(inv: Inv, v: f32) -> f32 {
+    return subgroupAdd(v);
 }

@@ -10,6 +10,9 @@ struct Inv {
 const SLICE: u32 = min(LANES, 32u);
 const SLICES: u32 = LANES / SLICE;
 
+// Strips are asked for a step ahead: such devices have registers for it.
+const AHEAD: bool = true;
+
 // This invocation's team, and how many there are.
 fn team(inv: Inv) -> vec2<u32> {
     return vec2<u32>(inv.thread / LANES, WG / LANES);
@@ -28,7 +31,11 @@ fn slice_sum(inv: Inv, v: f32) -> f32 {
     return sum;
 }
 
-// Whether this invocation takes part in what one team does for all.
-fn sums_norm(inv: Inv) -> bool {
-    return inv.thread < 32u;
+// Invocations that add up a row's energies: which group of them this one is in, how many there are, its place and their number.
+fn adders(inv: Inv) -> vec4<u32> {
+    return vec4<u32>(inv.thread / 32u, WG / 32u, inv.thread % 32u, 32u);
+}
+
+fn adders_sum(inv: Inv, v: f32) -> f32 {
+    return subgroupAdd(v);
 }

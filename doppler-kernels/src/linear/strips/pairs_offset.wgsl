@@ -1,0 +1,35 @@
+// Two blocks of 32 weights of int8, in the order of the row: weight = scale * quant + offset.
+struct Weights {
+    first: array<vec4<u32>, 2>,
+    second: array<vec4<u32>, 2>,
+    scales: vec2<f32>,
+    offsets: vec2<f32>,
+}
+
+// The activations of a strip: of two blocks quants, scales, and scales times the sum of the quants.
+struct Activations {
+    first: array<vec4<u32>, 2>,
+    second: array<vec4<u32>, 2>,
+    scales: vec2<f32>,
+    sums: vec2<f32>,
+}
+
+// The sum of a block's quants, from those of its halves.
+fn block_sum(halves: u32) -> f32 {
+    return f32((i32(halves << 16u) >> 16u) + (i32(halves) >> 16u));
+}
+
+// Those of a row that begins at `start`; all zero unless `inside`.
+fn activations(strip: u32, start: u32, inside: bool) -> Activations {
+    let at = start + 4u * strip;
+    let infos = x[start + 4u * STRIPS + strip];
+    let scales = select(vec2<f32>(0.0), bitcast<vec2<f32>>(infos.xz), inside);
+    let sums = scales * vec2<f32>(block_sum(infos.y), block_sum(infos.w));
+    return Activations(array(x[at], x[at + 1u]), array(x[at + 2u], x[at + 3u]), scales, sums);
+}
+
+fn add_dot(sum: f32, w: Weights, x: Activations) -> f32 {
+    let first = x.scales.x * f32(dot16(w.first[0], x.first[0]) + dot16(w.first[1], x.first[1]));
+    let second = x.scales.y * f32(dot16(w.second[0], x.second[0]) + dot16(w.second[1], x.second[1]));
+    return sum + w.scales.x * first + w.offsets.x * x.sums.x + w.scales.y * second + w.offsets.y * x.sums.y;
+}
