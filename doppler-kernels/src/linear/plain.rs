@@ -64,12 +64,14 @@ impl Kernel for Linear {
         } else {
             [NO_NORM, include_str!("params_3.wgsl")]
         };
-        // Rows wait for nothing but each other: small workgroups fill a device evenly, and of few rows those with many lanes for
-        // each. Where there are more sums, fewer lanes share one, as long as there are enough workgroups.
-        let lanes = match (self.rows, self.out_features) {
+        // Rows of weights wait for nothing but each other, so that small workgroups fill a device evenly. Fewer lanes share a
+        // long row, or several sums of one, as long as workgroups stay many.
+        let many = self.out_features > 16_384;
+        let lanes = match (self.rows, self.in_features) {
+            (1, 4096..) if many => 16,
             (1, _) => 32,
-            (_, ..=16_384) => 16,
-            _ => 8,
+            _ if many => 8,
+            _ => 16,
         };
         let wide = self.shape("subgroup_128x2", 128, 2, lanes);
         let large = self.shape("subgroup_256x1", 256, 1, lanes);

@@ -12,7 +12,6 @@ const STRIPS: u32 = IN_FEATURES / 64u;
 const ROW_PITCH: u32 = STRIPS * 5u;
 
 const LOW = vec4<u32>(0x0F0F0F0Fu);
-const HIGH = vec4<u32>(0xF0F0F0F0u);
 
 // What each slice of a team makes of a product.
 var<workgroup> results: array<f32, RESULTS * ROWS * SLICES>;

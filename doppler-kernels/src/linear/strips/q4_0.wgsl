@@ -11,6 +11,7 @@ fn load_strip(row: u32, strip: u32) -> Raw {
 
 // 16 bytes of nibbles as 32 int8: 16 times the weight's quant less 8.
 fn unpack(nibbles: vec4<u32>) -> array<vec4<u32>, 2> {
+    const HIGH = vec4<u32>(0xF0F0F0F0u);
     let q = nibbles ^ vec4<u32>(0x88888888u);
     return array((q << vec4<u32>(4u)) & HIGH, q & HIGH);
 }
