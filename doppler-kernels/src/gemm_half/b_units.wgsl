@@ -1,4 +1,4 @@
-// Weights come as the units that the decode step takes.
+// Weights come as units (`linear/units`).
 
 var<private> b_next: array<Raw, B_PER>;
 

@@ -47,12 +47,14 @@ fn formats() -> Vec<DType> {
     DType::WEIGHTS.iter().copied().filter(|dtype| super::takes(*dtype)).collect()
 }
 
-/// Every format; one block, fewer units than lanes, features that fill no workgroup, several rows.
+/// Every format; one block, fewer strips than lanes and more, features that fill no workgroup, several rows.
 pub fn edge_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for weight in formats() {
         let shapes = [(1, 1, 256), (1, 33, 768), (3, 40, 512), (8, 7, 256)];
         cases.extend(shapes.map(|shape| case("edge", shape, weight, Some(1e-5), 1)));
+        // Three steps of 32 lanes, the last not full.
+        cases.push(case("steps", (1, 9, 4352), weight, Some(1e-5), 10));
         cases.push(case("no norm", (1, 37, 256), weight, None, 2));
         cases.push(part("part", (1, 37, 256), weight, Some(1e-5), [90, 53], 6));
         cases.push(part("part", (3, 7, 256), weight, None, [19, 5], 7));
@@ -62,6 +64,11 @@ pub fn edge_cases() -> Vec<Case> {
         }
     }
     cases.push(case("deep", (1, 64, 8192), DType::Q4_K, Some(1e-5), 5));
+    for weight in [DType::Q4_1, DType::Q6_K] {
+        // Two steps and three, the last not full, on subgroups of 32.
+        cases.push(case("steps", (1, 9, 2304), weight, Some(1e-5), 8));
+        cases.push(case("steps", (2, 9, 2304), weight, None, 9));
+    }
     cases
 }
 
@@ -74,7 +81,7 @@ fn residual_case(label: &'static str, (rows, n, k): Shape, weight: DType, scale:
         .input_f32(&activations(rows, n, seed + 3))
 }
 
-/// Every format, one block, several rows.
+/// Every format, one block, several steps, several rows.
 pub fn residual_edge_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for weight in formats() {
@@ -82,6 +89,7 @@ pub fn residual_edge_cases() -> Vec<Case> {
         cases.push(residual_case("rows", (5, 64, 512), weight, 0.25, 2));
     }
     cases.push(residual_case("odd blocks", (2, 64, 192), DType::Q4_1, 1.0, 3));
+    cases.push(residual_case("steps", (1, 64, 4352), DType::Q6_K, 1.0, 4));
     cases
 }
 
@@ -93,7 +101,7 @@ fn gated_case(label: &'static str, (rows, n, k): Shape, weight: DType, activatio
         .input_f32(&energies(rows * k / 32, seed + 2))
 }
 
-/// Every format, both activations, several rows.
+/// Every format, both activations, several steps, several rows.
 pub fn gated_edge_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for weight in formats() {
@@ -101,6 +109,8 @@ pub fn gated_edge_cases() -> Vec<Case> {
         cases.push(gated_case("rows", (3, 64, 512), weight, Activation::GeluTanh, 2));
     }
     cases.push(gated_case("odd blocks", (2, 64, 192), DType::Q8_0, Activation::Silu, 3));
+    cases.push(gated_case("steps", (1, 64, 4352), DType::Q4_K, Activation::Silu, 4));
+    cases.push(gated_case("steps", (2, 64, 1280), DType::Q5_0, Activation::Silu, 5));
     cases
 }
 

@@ -119,9 +119,9 @@ fn variants(
     };
     let subgroups_of_32 = |shape: &Shape| {
         // All rows of a workgroup at once, if they have strips for as many lanes.
-        let lanes = (shape.wg * shape.together / shape.results).clamp(4, strips.next_power_of_two().max(4));
+        let lanes = (shape.wg * shape.together / shape.results).clamp(4, strips.next_power_of_two().clamp(4, 32));
         let needs = Tier { invocations: shape.wg, subgroup_size: 32, ..Tier::SUBGROUP };
-        variant(*shape, needs, lanes.min(shape.wg), shared::A8_SUBGROUP, include_str!("team_subgroup_32.wgsl"))
+        variant(*shape, needs, lanes, shared::A8_SUBGROUP, include_str!("team_subgroup_32.wgsl"))
     };
     let mut variants: Vec<Variant> = shapes.iter().map(subgroups_of_32).collect();
     let results = shapes[0].results.max(FEATURES as u32);

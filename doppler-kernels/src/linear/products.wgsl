@@ -13,8 +13,7 @@ const ROW_PITCH: u32 = STRIPS * 5u;
 
 const LOW = vec4<u32>(0x0F0F0F0Fu);
 
-// What each slice of a team makes of a product.
-var<workgroup> results: array<f32, RESULTS * ROWS * SLICES>;
+var<workgroup> results: array<f32, RESULTS * ROWS>;
 var<workgroup> norm_factors: array<f32, ROWS>;
 
 fn dot16(w: vec4<u32>, q: vec4<u32>) -> i32 {
@@ -76,10 +75,10 @@ fn products(inv: Inv, first_feature: u32) {
             }
         }
         for (var i = 0u; i < TOGETHER * ROWS; i++) {
-            let sum = slice_sum(inv, sums[i]);
+            let sum = team_sum(inv, sums[i]);
             let own = first + i % TOGETHER;
-            if own < RESULTS && lane.x % SLICE == 0u {
-                results[(i / TOGETHER * RESULTS + own) * SLICES + lane.x / SLICE] = sum;
+            if own < RESULTS && lane.x == 0u {
+                results[i / TOGETHER * RESULTS + own] = sum;
             }
         }
     }
@@ -88,9 +87,5 @@ fn products(inv: Inv, first_feature: u32) {
 
 // The product of row r of the activations with weight row i of the workgroup.
 fn result(r: u32, i: u32) -> f32 {
-    var sum = 0.0;
-    for (var slice = 0u; slice < SLICES; slice++) {
-        sum += results[(r * RESULTS + i) * SLICES + slice];
-    }
-    return norm_factors[r] * sum;
+    return norm_factors[r] * results[r * RESULTS + i];
 }

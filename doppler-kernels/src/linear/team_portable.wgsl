@@ -5,9 +5,6 @@ struct Inv {
     @builtin(num_workgroups) groups: vec3<u32>,
 }
 
-const SLICE: u32 = LANES;
-const SLICES: u32 = 1u;
-
 var<workgroup> team_values: array<f32, WG>;
 
 // Strips are asked for when they are needed: what is kept for a step costs more on devices with few registers.
@@ -24,7 +21,7 @@ fn lane(inv: Inv) -> vec2<u32> {
 }
 
 // Lane 0 gets the sum. Contains barriers: call in uniform control flow.
-fn slice_sum(inv: Inv, v: f32) -> f32 {
+fn team_sum(inv: Inv, v: f32) -> f32 {
     team_values[inv.thread] = v;
     workgroupBarrier();
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
@@ -45,5 +42,5 @@ fn adders(inv: Inv) -> vec4<u32> {
 
 // Contains barriers: call in uniform control flow.
 fn adders_sum(inv: Inv, v: f32) -> f32 {
-    return slice_sum(inv, v);
+    return team_sum(inv, v);
 }

@@ -1,4 +1,4 @@
-// A team is up to LANES consecutive lanes of a subgroup of any size, or all of it: one slice.
+// A team is up to LANES consecutive lanes of a subgroup of any size, or all of it.
 struct Inv {
     @builtin(local_invocation_index) thread: u32,
     @builtin(workgroup_id) group: vec3<u32>,
@@ -8,10 +8,6 @@ struct Inv {
     @builtin(subgroup_invocation_id) lane: u32,
     @builtin(subgroup_size) lanes: u32,
 }
-
-const SLICES: u32 = 1u;
-// Lane 0 alone begins a slice, whatever a subgroup's size.
-const SLICE: u32 = 128u;
 
 // Strips are asked for when they are needed: what is kept for a step costs more on devices with few registers.
 const AHEAD: bool = false;
@@ -29,7 +25,7 @@ fn lane(inv: Inv) -> vec2<u32> {
     return vec2<u32>(inv.lane % lanes, lanes);
 }
 
-fn slice_sum(inv: Inv, v: f32) -> f32 {
+fn team_sum(inv: Inv, v: f32) -> f32 {
     var sum = v;
     for (var half = min(LANES, inv.lanes) / 2u; half > 0u; half /= 2u) {
         sum += subgroupShuffleXor(sum, half);

@@ -1,14 +1,10 @@
-// A team is LANES consecutive invocations, where 32 of those are a subgroup: part of one, or several. Every number is a
-// constant, so that loops unroll.
+// A team is LANES consecutive invocations, 32 at most, where 32 of those are within one subgroup. Every number is a constant, so
+// that loops unroll.
 struct Inv {
     @builtin(local_invocation_index) thread: u32,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 }
-
-// Consecutive invocations that sum up without workgroup memory, and how many of these a team has.
-const SLICE: u32 = min(LANES, 32u);
-const SLICES: u32 = LANES / SLICE;
 
 // Strips are asked for a step ahead: such devices have registers for it.
 const AHEAD: bool = true;
@@ -23,9 +19,9 @@ fn lane(inv: Inv) -> vec2<u32> {
     return vec2<u32>(inv.thread % LANES, LANES);
 }
 
-fn slice_sum(inv: Inv, v: f32) -> f32 {
+fn team_sum(inv: Inv, v: f32) -> f32 {
     var sum = v;
-    for (var half = SLICE / 2u; half > 0u; half /= 2u) {
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
         sum += subgroupShuffleXor(sum, half);
     }
     return sum;
@@ -36,6 +32,11 @@ fn adders(inv: Inv) -> vec4<u32> {
     return vec4<u32>(inv.thread / 32u, WG / 32u, inv.thread % 32u, 32u);
 }
 
+// Of 32 invocations, though a subgroup may be larger.
 fn adders_sum(inv: Inv, v: f32) -> f32 {
-    return subgroupAdd(v);
+    var sum = v;
+    for (var half = 16u; half > 0u; half /= 2u) {
+        sum += subgroupShuffleXor(sum, half);
+    }
+    return sum;
 }

@@ -1,4 +1,4 @@
-// A unit is 32 weights of a row, as two halves of 16 with a scale and an offset each: what one lane takes at a time. Each
+// A unit is 32 weights of a row, as two halves of 16 with a scale and an offset each: what tiles of many rows are made of. Each
 // format has `struct Raw`, `load_unit`, which only loads, so that several are in flight, and `unpack_unit`, which fills the
 // halves.
 
