@@ -104,6 +104,9 @@ impl std::fmt::Display for MemoryPlan {
 /// What the CPU's kernels take besides their operands for `rows` rows: the most of attention and of the products that run
 /// at the same time, which are query, key and value, or gate and up.
 fn host_bytes(model: &Model, rows: usize, max_seq_len: usize, threads: usize) -> u64 {
+    // More than any memory has room for, and few enough to be multiplied.
+    const MOST: usize = 1 << 40;
+    let (rows, capacity) = (rows.min(MOST), max_seq_len.min(MOST));
     let c = model.config();
     let packed = model.tensors().iter().map(|tensor| tensor.dtype).find(|dtype| dtype.block_len() > 1);
     let product = |in_features| {
@@ -116,7 +119,7 @@ fn host_bytes(model: &Model, rows: usize, max_seq_len: usize, threads: usize) ->
         num_attention_heads: c.num_attention_heads,
         num_key_value_heads: c.num_key_value_heads,
         head_dim: c.head_dim,
-        capacity: max_seq_len,
+        capacity,
         scale: 1.0,
         softcap: None,
         sliding_window: None,

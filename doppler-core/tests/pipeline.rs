@@ -377,7 +377,9 @@ fn what_does_not_fit_is_told_before_anything_is_taken() {
     assert!(block_on(builder().memory_budget(plan.total()).build()).is_ok());
     // Sizes beyond all memory have a plan at once.
     let model = Model::open(&path).unwrap();
-    assert_eq!(MemoryPlan::new(&model, 1 << 60, DType::F16, 1 << 60, None).total(), u64::MAX);
+    for threads in [None, Some(64)] {
+        assert_eq!(MemoryPlan::new(&model, 1 << 60, DType::F16, 1 << 60, threads).total(), u64::MAX);
+    }
 }
 
 /// What the caller asks of the CPU is what runs, and is reported; what it cannot do is an error.

@@ -171,3 +171,44 @@ fn product(x: &[f32], weight: &[f32], in_features: usize, norm: Option<(&[f32], 
     }
     y
 }
+
+#[cfg(test)]
+mod tests {
+    use doppler_rdrr::Activation;
+
+    use super::*;
+    use crate::Kernel;
+
+    #[test]
+    fn lanes_are_as_few_as_keeps_them_busy() {
+        // A row of one strip; of SmolLM2, Qwen 0.5B and an 8B Llama.
+        assert_eq!([1, 9, 14, 24, 64].map(|strips| busiest_lanes(strips, 32)), [4, 4, 16, 8, 32]);
+        assert_eq!(busiest_lanes(64, 16), 16);
+    }
+
+    #[test]
+    fn teams_of_32_take_all_rows_of_a_workgroup_at_once() {
+        for rows in 1..=MOST_ROWS {
+            for in_features in (1..=256).map(|strips| STRIP * strips) {
+                let (weight, eps) = (DType::Q8_0, 1e-5);
+                let activation = Activation::Silu;
+                let kernels = |out_features| -> [Box<dyn Kernel>; 3] {
+                    let (y_stride, y_offset, eps_of) = (out_features, 0, Some(eps));
+                    [
+                        Box::new(Linear { rows, out_features, in_features, weight, y_stride, y_offset, eps: eps_of }),
+                        Box::new(LinearGated { rows, out_features, in_features, weight, activation, eps }),
+                        Box::new(LinearResidual { rows, out_features, in_features, weight, scale: 1.0 }),
+                    ]
+                };
+                for kernel in [64, 8192, 131_072].into_iter().flat_map(kernels) {
+                    for variant in kernel.variants().iter().filter(|variant| variant.needs.subgroup_size == 32) {
+                        let [wg, lanes, results, together] =
+                            ["WG", "LANES", "RESULTS", "TOGETHER"].map(|name| variant.constant(name));
+                        assert!(lanes.is_power_of_two() && (4..=32).contains(&lanes), "{kernel:?} {}", variant.name);
+                        assert!(wg / lanes * together >= results, "{kernel:?} {}", variant.name);
+                    }
+                }
+            }
+        }
+    }
+}
