@@ -25,7 +25,7 @@ pub const MOST_ROWS: usize = 8;
 /// Whether weights of this format can be multiplied with int8 activations.
 #[must_use]
 pub fn takes(weight: DType) -> bool {
-    strips_of(weight).is_some()
+    format(weight).is_some()
 }
 
 /// Whether a layer with so many columns can be taken: rows of activations begin at whole 16 bytes.
@@ -34,45 +34,49 @@ pub fn takes_cols(cols: usize) -> bool {
     cols.is_multiple_of(STRIP)
 }
 
-/// `weight`, where a unit's elements are, and how a unit is loaded: what products of many rows take.
-pub(crate) fn units_of(weight: DType) -> Option<[&'static str; 3]> {
+/// What a format brings to a shader: `weight` and how its words come apart; where a unit's elements are and how one is loaded;
+/// what a strip is multiplied with and how one is loaded.
+type Format = (&'static str, [&'static str; 2], [&'static str; 2]);
+
+fn format(weight: DType) -> Option<Format> {
+    const WORDS: &str = include_str!("units/words.wgsl");
+    const VECTORS: &str = include_str!("units/vectors.wgsl");
     const BLOCK: &str = include_str!("units/block.wgsl");
     const PAIR: &str = include_str!("units/pair.wgsl");
+    const PAIRS: &str = include_str!("strips/pairs.wgsl");
+    const PAIRS_OFFSET: &str = include_str!("strips/pairs_offset.wgsl");
     Some(match weight {
-        DType::Q4_0 => [WORDS, BLOCK, include_str!("units/q4_0.wgsl")],
-        DType::Q4_1 => [WORDS, BLOCK, include_str!("units/q4_1.wgsl")],
-        DType::Q5_0 => [WORDS, BLOCK, include_str!("units/q5_0.wgsl")],
-        DType::Q5_1 => [WORDS, BLOCK, include_str!("units/q5_1.wgsl")],
-        DType::Q8_0 => [WORDS, BLOCK, include_str!("units/q8_0.wgsl")],
-        DType::Q4_K => [VECTORS, PAIR, include_str!("units/q4_k.wgsl")],
-        DType::Q5_K => [VECTORS, PAIR, include_str!("units/q5_k.wgsl")],
-        DType::Q6_K => [WORDS, "", include_str!("units/q6_k.wgsl")],
+        DType::Q4_0 => (WORDS, [BLOCK, include_str!("units/q4_0.wgsl")], [PAIRS, include_str!("strips/q4_0.wgsl")]),
+        DType::Q4_1 => {
+            (WORDS, [BLOCK, include_str!("units/q4_1.wgsl")], [PAIRS_OFFSET, include_str!("strips/q4_1.wgsl")])
+        }
+        DType::Q5_0 => (WORDS, [BLOCK, include_str!("units/q5_0.wgsl")], [PAIRS, include_str!("strips/q5_0.wgsl")]),
+        DType::Q5_1 => {
+            (WORDS, [BLOCK, include_str!("units/q5_1.wgsl")], [PAIRS_OFFSET, include_str!("strips/q5_1.wgsl")])
+        }
+        DType::Q8_0 => (WORDS, [BLOCK, include_str!("units/q8_0.wgsl")], [PAIRS, include_str!("strips/q8_0.wgsl")]),
+        DType::Q4_K => {
+            (VECTORS, [PAIR, include_str!("units/q4_k.wgsl")], [PAIRS_OFFSET, include_str!("strips/q4_k.wgsl")])
+        }
+        DType::Q5_K => {
+            (VECTORS, [PAIR, include_str!("units/q5_k.wgsl")], [PAIRS_OFFSET, include_str!("strips/q5_k.wgsl")])
+        }
+        DType::Q6_K => (WORDS, ["", include_str!("units/q6_k.wgsl")], ["", include_str!("strips/q6_k.wgsl")]),
         DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 | DType::C8 => return None,
     })
+}
+
+/// The files by which products of many rows take weights, in units.
+pub(crate) fn units_of(weight: DType) -> Option<[&'static str; 3]> {
+    format(weight).map(|(binding, [places, unit], _)| [binding, places, unit])
 }
 
 /// The types that units are told in.
 pub(crate) const UNIT_TYPES: &str = include_str!("units/types.wgsl");
 
-/// The binding `weight` and how its words come apart.
-const WORDS: &str = include_str!("units/words.wgsl");
-const VECTORS: &str = include_str!("units/vectors.wgsl");
-
-/// `weight`, what a strip of it is multiplied with, and how one is loaded: what products of a few rows take.
+/// The files by which products of a few rows take weights, in strips.
 fn strips_of(weight: DType) -> Option<[&'static str; 3]> {
-    const PAIRS: &str = include_str!("strips/pairs.wgsl");
-    const PAIRS_OFFSET: &str = include_str!("strips/pairs_offset.wgsl");
-    Some(match weight {
-        DType::Q4_0 => [WORDS, PAIRS, include_str!("strips/q4_0.wgsl")],
-        DType::Q4_1 => [WORDS, PAIRS_OFFSET, include_str!("strips/q4_1.wgsl")],
-        DType::Q5_0 => [WORDS, PAIRS, include_str!("strips/q5_0.wgsl")],
-        DType::Q5_1 => [WORDS, PAIRS_OFFSET, include_str!("strips/q5_1.wgsl")],
-        DType::Q8_0 => [WORDS, PAIRS, include_str!("strips/q8_0.wgsl")],
-        DType::Q4_K => [VECTORS, PAIRS_OFFSET, include_str!("strips/q4_k.wgsl")],
-        DType::Q5_K => [VECTORS, PAIRS_OFFSET, include_str!("strips/q5_k.wgsl")],
-        DType::Q6_K => [WORDS, "", include_str!("strips/q6_k.wgsl")],
-        DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 | DType::C8 => return None,
-    })
+    format(weight).map(|(binding, _, [dots, strip])| [binding, dots, strip])
 }
 
 /// How the work is shared out in a workgroup.
@@ -125,13 +129,13 @@ fn variants(
     };
     let mut variants: Vec<Variant> = shapes.iter().map(subgroups_of_32).collect();
     let results = shapes[0].results.max(FEATURES as u32);
-    let any = |name, needs, most, a8, team| {
+    let any = |name, needs, most, team| {
         let lanes = busiest_lanes(strips, most);
         // As many invocations as have rows at once.
-        variant(shape(name, (lanes * results).min(256), 1, results), needs, lanes, a8, team)
+        variant(shape(name, (lanes * results).min(256), 1, results), needs, lanes, A8, team)
     };
-    variants.push(any("subgroup", Tier::SUBGROUP, 32, A8, include_str!("team_subgroup.wgsl")));
-    variants.push(any("portable", Tier::PORTABLE, 16, A8, include_str!("team_portable.wgsl")));
+    variants.push(any("subgroup", Tier::SUBGROUP, 32, include_str!("team_subgroup.wgsl")));
+    variants.push(any("portable", Tier::PORTABLE, 16, include_str!("team_portable.wgsl")));
     variants
 }
 

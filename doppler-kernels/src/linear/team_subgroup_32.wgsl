@@ -19,12 +19,17 @@ fn lane(inv: Inv) -> vec2<u32> {
     return vec2<u32>(inv.thread % LANES, LANES);
 }
 
-fn team_sum(inv: Inv, v: f32) -> f32 {
+// The sum over as many consecutive invocations, 32 at most, though a subgroup may be larger.
+fn sum_of(v: f32, lanes: u32) -> f32 {
     var sum = v;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    for (var half = lanes / 2u; half > 0u; half /= 2u) {
         sum += subgroupShuffleXor(sum, half);
     }
     return sum;
+}
+
+fn team_sum(inv: Inv, v: f32) -> f32 {
+    return sum_of(v, LANES);
 }
 
 // Invocations that add up a row's energies: which group of them this one is in, how many there are, its place and their number.
@@ -32,11 +37,6 @@ fn adders(inv: Inv) -> vec4<u32> {
     return vec4<u32>(inv.thread / 32u, WG / 32u, inv.thread % 32u, 32u);
 }
 
-// Of 32 invocations, though a subgroup may be larger.
 fn adders_sum(inv: Inv, v: f32) -> f32 {
-    var sum = v;
-    for (var half = 16u; half > 0u; half /= 2u) {
-        sum += subgroupShuffleXor(sum, half);
-    }
-    return sum;
+    return sum_of(v, 32u);
 }
