@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, RwLock};
 
-use doppler_kernels::{self as kernels, Access, Kernel, Tier};
+use doppler_kernels::{self as kernels, Access, Kernel, Tier, layout};
 use doppler_rdrr::DType;
 
 use crate::gpu::{self, AdapterReport, Gpu, GpuCounters, KernelTimes, Uploads, lock};
@@ -353,11 +353,15 @@ impl Device {
         let Some(gpu) = self.gpu() else { return Ok(None) };
         let bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
         let alignment = gpu.binding_alignment().max(4);
-        let aligned = pieces.iter().all(|piece| (piece.bytes.len() as u64).is_multiple_of(alignment));
+        let rows = |bytes: usize| bytes / (cols / dtype.block_len() * dtype.block_bytes());
+        let aligned = pieces.iter().all(|piece| {
+            // No rows of two pieces lie together.
+            let apart = rows(piece.bytes.len()).is_multiple_of(layout::GROUP_ROWS);
+            apart && (piece.bytes.len() as u64).is_multiple_of(alignment)
+        });
         if !aligned || bytes as u64 > gpu.max_binding_bytes {
             return Ok(None);
         }
-        let rows = |bytes: usize| bytes / (cols / dtype.block_len() * dtype.block_bytes());
         let buffer = gpu.alloc(label, bytes as u64, false)?;
         let all = Tensor::new(label.to_owned(), &[rows(bytes), cols], dtype, Storage::Gpu(buffer));
         let mut offset = 0;

@@ -184,9 +184,10 @@ impl Case {
 
 /// Whether rows of `cols` int8 activations say what the halves of their blocks sum up to: no number shows it.
 fn check_sums(rows: &[u8], cols: usize) -> Result<(), String> {
-    for (r, row) in rows.chunks_exact(cols / 32 * DType::A8.block_bytes()).enumerate() {
+    for (r, row) in rows.chunks_exact(cols / 64 * DType::A8.block_bytes()).enumerate() {
         let (quants, infos) = row.split_at(cols);
-        for (h, half) in quants.chunks_exact(16).enumerate() {
+        for h in 0..cols / 16 {
+            let half = &quants[16 * (h % 4 * (cols / 64) + h / 4)..][..16];
             let at = h / 2 * 8 + 4 + h % 2 * 2;
             let (sum, said) =
                 (half.iter().map(|q| i16::from(*q as i8)).sum::<i16>(), i16::from_le_bytes([infos[at], infos[at + 1]]));

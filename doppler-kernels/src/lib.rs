@@ -30,6 +30,7 @@ mod isa;
 pub mod join_half;
 mod kernel;
 pub mod kv_write;
+pub mod layout;
 pub mod linear;
 pub mod matmul;
 pub mod norm_residual;

@@ -43,8 +43,12 @@ impl Variant {
     /// operands are left out.
     #[must_use]
     pub fn without_sizes(&self) -> Variant {
-        let consts =
-            self.consts.iter().filter(|(name, _)| !["IN_FEATURES", "OUT_FEATURES"].contains(name)).copied().collect();
+        let consts = self
+            .consts
+            .iter()
+            .filter(|(name, _)| !["IN_FEATURES", "OUT_FEATURES", "WEIGHT_ROWS"].contains(name))
+            .copied()
+            .collect();
         Variant { consts, ..self.clone() }
     }
 

@@ -28,17 +28,28 @@ pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), Err
         DType::Q4_K => blocks.for_each(|(b, y)| q4_k(b, &b[16..144], None, y)),
         DType::Q5_K => blocks.for_each(|(b, y)| q4_k(b, &b[48..176], Some(&b[16..48]), y)),
         DType::Q6_K => blocks.for_each(|(b, y)| q6_k(b, y)),
-        DType::A8 | DType::C8 => {
+        DType::A8 => {
             let (quants, infos) = bytes.split_at(out.len());
-            let info_bytes = dtype.block_bytes() - 32;
-            let rows = quants.chunks_exact(32).zip(infos.chunks_exact(info_bytes)).zip(out.chunks_exact_mut(32));
-            rows.for_each(|((quants, info), y)| {
-                let d = f32::from_le_bytes([info[0], info[1], info[2], info[3]]);
-                y.iter_mut().zip(quants).for_each(|(y, &q)| *y = d * f32::from(q as i8));
-            });
+            let strips = out.len() / 64;
+            for (i, y) in out.chunks_exact_mut(16).enumerate() {
+                let at = 16 * (i % 4 * strips + i / 4);
+                let info = &infos[i / 2 * 8..];
+                scaled(&quants[at..at + 16], info, y);
+            }
+        }
+        DType::C8 => {
+            let (quants, infos) = bytes.split_at(out.len());
+            let blocks = quants.chunks_exact(32).zip(infos.chunks_exact(4)).zip(out.chunks_exact_mut(32));
+            blocks.for_each(|((quants, info), y)| scaled(quants, info, y));
         }
     }
     Ok(())
+}
+
+/// int8 times the f32 that `scale` begins with.
+fn scaled(quants: &[u8], scale: &[u8], y: &mut [f32]) {
+    let d = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
+    y.iter_mut().zip(quants).for_each(|(y, &q)| *y = d * f32::from(q as i8));
 }
 
 fn f16(bytes: &[u8], at: usize) -> f32 {

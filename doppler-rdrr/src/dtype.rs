@@ -22,7 +22,8 @@ pub enum DType {
     Q5_K,
     Q6_K,
     /// Activations, never weights, and in no file: a row is its int8 elements, then for each 32 of them an f32 scale and the
-    /// sums of both halves as i16.
+    /// sums of both halves as i16. The elements are in four planes: of each 64 the first sixteen, the second, the third and the
+    /// last, so that lanes that have 64 each read what lies together.
     A8,
     /// Keys and values, never weights, and in no file: Q8_0 with a row's int8 elements first and then its scales, which are f32,
     /// so that every row is whole words.
@@ -71,7 +72,8 @@ impl DType {
     pub const fn block_len(self) -> usize {
         match self {
             DType::F32 | DType::F16 | DType::BF16 | DType::U32 => 1,
-            DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Q8_0 | DType::A8 | DType::C8 => 32,
+            DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Q8_0 | DType::C8 => 32,
+            DType::A8 => 64,
             DType::Q4_K | DType::Q5_K | DType::Q6_K => 256,
         }
     }
@@ -91,7 +93,7 @@ impl DType {
             DType::Q5_K => 176,
             DType::Q6_K => 210,
             DType::C8 => 36,
-            DType::A8 => 40,
+            DType::A8 => 80,
         }
     }
 

@@ -230,8 +230,13 @@ pub(super) fn gpu_place(tensor: &Tensor) -> Result<(&wgpu::Buffer, u64), Error> 
     }
 }
 
+/// Bytes of a buffer or binding for so many: shaders read some of what they read in 16 bytes.
+pub(super) fn whole_words(bytes: u64) -> u64 {
+    bytes.max(4).next_multiple_of(16)
+}
+
 fn binding(tensor: &Tensor) -> Result<wgpu::BindingResource<'_>, Error> {
     let (buffer, offset) = gpu_place(tensor)?;
-    let size = std::num::NonZeroU64::new(tensor.bytes().next_multiple_of(4) as u64);
+    let size = std::num::NonZeroU64::new(whole_words(tensor.bytes() as u64));
     Ok(wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size }))
 }

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use doppler_kernels::{Access, Case, Variant};
+use doppler_kernels::{Access, Case, Variant, layout};
 
-use super::compute::GpuStep;
+use super::compute::{GpuStep, whole_words};
 use super::{Gpu, Readback};
 use crate::Error;
 use crate::timing::copies;
@@ -86,11 +86,15 @@ impl Gpu {
         let mut inputs = case.inputs.iter();
         let mut buffers = Vec::new();
         for operand in kernel.operands() {
-            let size = operand.bytes().next_multiple_of(4);
+            let packed = operand.access == Access::Read;
+            let size =
+                if packed { whole_words(operand.bytes() as u64) } else { operand.bytes().next_multiple_of(4) as u64 };
+            let size = size as usize;
             let mut contents = vec![POISON; size + 2 * GUARD as usize];
             if operand.access.has_input() {
                 let input = inputs.next().ok_or("the case lacks an input")?;
-                contents[GUARD as usize..][..input.len()].copy_from_slice(input);
+                let input = layout::on_gpu(operand.dtype, input, operand.cols());
+                contents[GUARD as usize..][..input.len()].copy_from_slice(&input);
                 contents[GUARD as usize..][input.len()..size].fill(0);
             }
             buffers.push((self.filled(operand.name, &contents, USAGE), size as u64));

@@ -103,7 +103,8 @@ impl Gpu {
         };
         let Opened { adapter, device, queue, tier, failure } = adapter::open(adapter, options)?;
         let limits = device.limits();
-        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        // In whole words of 16 bytes, as bindings are.
+        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 16 * 16;
         let most_work = options.submission_work.unwrap_or_else(|| paced::most_work(&adapter, &tier)).max(1);
         let learned = Learned::open(&options.cache, options.untuned, &adapter);
         Ok(Some(Gpu {
@@ -138,7 +139,7 @@ impl Gpu {
             let (adapter, label) = (self.adapter.name.clone(), label.to_owned());
             return Err(Error::BindingTooLarge { adapter, label, bytes, limit: self.max_binding_bytes });
         }
-        let size = if keep { size_class(bytes).min(self.max_binding_bytes) } else { bytes.max(4) }.next_multiple_of(4);
+        let size = compute::whole_words(if keep { size_class(bytes).min(self.max_binding_bytes) } else { bytes });
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         if keep && let Some(buffer) = self.pool.take(size, usage) {
             return Ok(buffer);

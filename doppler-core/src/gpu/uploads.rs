@@ -1,6 +1,8 @@
 //! Weights on their way to a GPU: their tensors are made first, so that kernels can be recorded and compiled over them while
 //! what they hold is still being uploaded.
 
+use doppler_kernels::layout;
+
 use super::Gpu;
 use crate::tensor::MappedPiece;
 use crate::{Error, Tensor};
@@ -31,11 +33,14 @@ impl Uploads {
         let total = self.0.iter().map(|(_, piece)| piece.bytes.len() as u64).sum();
         let (mut done, mut queued) = (0, 0);
         for (tensor, piece) in self.0 {
-            for start in (0..piece.bytes.len()).step_by(CHUNK) {
-                let end = piece.bytes.len().min(start + CHUNK);
-                gpu.write(&tensor, start as u64, &piece.bytes(start..end))?;
+            let cols = tensor.shape().last().copied().unwrap_or(1);
+            let group = tensor.dtype().row_bytes(cols).unwrap_or(1).max(1) * layout::GROUP_ROWS;
+            let chunk = (CHUNK / group).max(1) * group;
+            for start in (0..piece.bytes.len()).step_by(chunk) {
+                let end = piece.bytes.len().min(start + chunk);
+                gpu.write(&tensor, start as u64, &layout::on_gpu(tensor.dtype(), &piece.bytes(start..end), cols))?;
                 queued += (end - start) as u64;
-                if queued + CHUNK as u64 > MOST_QUEUED_BYTES {
+                if queued + chunk as u64 > MOST_QUEUED_BYTES {
                     gpu.wait(gpu.enqueue(None))?;
                     queued = 0;
                 }

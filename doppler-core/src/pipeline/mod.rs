@@ -189,11 +189,21 @@ impl DecoderPipeline {
     /// As [`Pipeline::forward`].
     pub fn profile_prefill(&mut self, chunk: &[u32]) -> Result<Option<KernelTimes>, Error> {
         self.rewind(0)?;
-        self.reserve(chunk.len())?;
-        self.go_to(0)?;
+        self.profile_rows(chunk)
+    }
+
+    /// The same of these tokens behind the context, which is as it was when this ends.
+    ///
+    /// # Errors
+    /// As [`Pipeline::forward`].
+    pub fn profile_rows(&mut self, tokens: &[u32]) -> Result<Option<KernelTimes>, Error> {
+        self.forget_flight();
+        self.computed = self.valid();
+        self.reserve(self.computed + tokens.len())?;
+        self.go_to(self.computed)?;
         let device = self.device.clone();
-        let forward = self.several_rows(chunk.len(), 1)?;
-        device.write(&forward.ids, bytemuck::cast_slice(chunk))?;
+        let forward = self.several_rows(tokens.len(), 1)?;
+        device.write(&forward.ids, bytemuck::cast_slice(tokens))?;
         device.profile(&[&forward.recording])
     }
 

@@ -40,11 +40,12 @@ const ALONE: &str = include_str!("whole_alone.wgsl");
 const LAST_END: &str = include_str!("last_end.wgsl");
 
 impl AttentionWhole {
-    /// Whether there are variants: heads of whole blocks, and a group that leaves room for a tile.
+    /// Whether there are variants: heads of whole blocks of 32, all of them of 64, and a group that leaves room for a tile.
     #[must_use]
     pub fn fits(&self) -> bool {
         let a = &self.0.attention;
-        a.head_dim.is_multiple_of(32) && tile(a, A8_BYTES).is_some()
+        let whole = a.head_dim.is_multiple_of(32) && (a.num_attention_heads * a.head_dim).is_multiple_of(64);
+        whole && tile(a, A8_BYTES).is_some()
     }
 
     /// Whether a device of this tier takes pieces of the context at a time, by subgroups of workgroups of their own.

@@ -4,7 +4,7 @@ struct Params {
     rows: u32,
     in_features: u32,      // hidden_size, under the name that the loaders expect
     vocab_start: u32,
-    vocab_rows: u32,
+    out_features: u32,     // rows of `weight`, likewise
     vocab_size: u32,
     scale: f32,
 }
@@ -36,7 +36,7 @@ fn main(
         if params.vocab_start != 0u {
             return;
         }
-    } else if id < params.vocab_start || id - params.vocab_start >= params.vocab_rows {
+    } else if id < params.vocab_start || id - params.vocab_start >= params.out_features {
         return;
     } else {
         load_chunk(id - params.vocab_start, chunk);

@@ -4,7 +4,7 @@
 struct Params {
     rows: u32,
     in_features: u32,      // hidden_size, under the name that the loaders expect
-    vocab_size: u32,
+    out_features: u32,     // vocab_size, likewise
     scale: f32,
 }
 
@@ -31,7 +31,7 @@ fn main(
     let own = first + thread * 32u;
     if thread < WG / 32u && own < params.rows * cols {
         let id = ids[own / cols];
-        let unknown = id >= params.vocab_size;
+        let unknown = id >= params.out_features;
         if !unknown {
             load_chunk(id, own % cols / 32u);
         }

@@ -15,7 +15,7 @@ struct Params {
 
 const TILE: u32 = 64u;
 const STEPS: u32 = IN_FEATURES / 64u;
-// A row of activations in 16 bytes: 40 bytes for each 32 elements.
+// A row of activations in 16 bytes: of each 64 elements the four sixteens, in a plane each, and what is told of both blocks.
 const ROW_PITCH: u32 = IN_FEATURES / 64u * 5u;
 // A step of a row is four sixteens, of which block b has 2b and 2b + 1. Sixteens of a row lie PITCH apart, at different banks.
 const PITCH: u32 = TILE + 2u;
@@ -34,8 +34,10 @@ fn load_next(thread: u32, first_row: u32, first_feature: u32, step: u32) {
     } else {
         let start = min(first_row + thread / 2u - TILE, params.rows - 1u) * ROW_PITCH;
         let place = block_place(step, thread % 2u);
-        x_next[0] = x[start + place];
-        x_next[1] = x[start + place + 1u];
+        // Planes of sixteens.
+        let sixteen = start + place % 4u * STEPS + place / 4u;
+        x_next[0] = x[sixteen];
+        x_next[1] = x[sixteen + STEPS];
         let infos = x[start + IN_FEATURES / 16u + place / 4u];
         info_next = select(infos.xy, infos.zw, (place & 2u) != 0u);
     }

@@ -7,5 +7,7 @@ fn x4(row: u32, i: u32) -> vec4<f32> {
         return vec4<f32>(0.0);
     }
     let start = row * (params.in_features / 32u * 10u);
-    return bitcast<f32>(x[start + count + i / 8u * 2u]) * vec4<f32>(unpack4xI8(x[start + i]));
+    // Planes of sixteens.
+    let word = i / 4u % 4u * (count / 4u) + i / 16u * 4u + i % 4u;
+    return bitcast<f32>(x[start + count + i / 8u * 2u]) * vec4<f32>(unpack4xI8(x[start + word]));
 }

@@ -17,7 +17,7 @@ use crate::{Entry, Kernel, Operand, Tier, Variant, shared};
 pub struct Int8Rows {
     /// Rows.
     pub rows: usize,
-    /// Columns; a multiple of 32.
+    /// Columns; a multiple of 64.
     pub cols: usize,
 }
 

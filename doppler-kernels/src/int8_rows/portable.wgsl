@@ -22,13 +22,14 @@ fn main(
     let inverse = 127.0 / max(magnitude, 1e-30);
     let start = at / blocks * blocks * 10u;
     let block = at % blocks;
+    let plane = start + block % 2u * (params.cols / 8u) + block / 2u * 4u;
     var sums = vec2<i32>(0);
     for (var i = 0u; i < 8u; i++) {
         let quants = vec4<i32>(clamp(round(x[at * 8u + i] * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
         let sum = quants.x + quants.y + quants.z + quants.w;
         sums += select(vec2<i32>(0, sum), vec2<i32>(sum, 0), i < 4u);
         let bytes = vec4<u32>(quants) & vec4<u32>(255u);
-        y[start + block * 8u + i] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+        y[plane + i / 4u * (params.cols / 16u) + i % 4u] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
     }
     let info = start + params.cols / 4u + block * 2u;
     y[info] = bitcast<u32>(magnitude / 127.0);

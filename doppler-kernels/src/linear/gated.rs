@@ -63,7 +63,13 @@ impl Kernel for LinearGated {
             // As many sums as registers hold.
             _ => [shape("subgroup_256x2", 256, 2), shape("subgroup_512x1", 512, 1), shape("subgroup_512x2", 512, 2)],
         };
-        variants([self.rows, self.out_features, self.in_features], self.weight, &shapes, PARAMS, &files)
+        variants(
+            [self.rows, self.out_features, self.in_features],
+            (self.weight, 2 * self.out_features),
+            &shapes,
+            PARAMS,
+            &files,
+        )
     }
 
     fn operands(&self) -> Vec<Operand> {

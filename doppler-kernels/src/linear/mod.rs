@@ -61,7 +61,7 @@ fn format(weight: DType) -> Option<Format> {
         DType::Q5_K => {
             (VECTORS, [PAIR, include_str!("units/q5_k.wgsl")], [PAIRS_OFFSET, include_str!("strips/q5_k.wgsl")])
         }
-        DType::Q6_K => (WORDS, ["", include_str!("units/q6_k.wgsl")], ["", include_str!("strips/q6_k.wgsl")]),
+        DType::Q6_K => (VECTORS, ["", include_str!("units/q6_k.wgsl")], ["", include_str!("strips/q6_k.wgsl")]),
         DType::F32 | DType::F16 | DType::BF16 | DType::U32 | DType::A8 | DType::C8 => return None,
     })
 }
@@ -99,7 +99,7 @@ const fn shape(name: &'static str, wg: u32, together: u32, results: u32) -> Shap
 /// form with or without subgroups; `params` is the struct of the uniform buffer.
 fn variants(
     [rows, out_features, in_features]: [usize; 3],
-    weight: DType,
+    (weight, weight_rows): (DType, usize),
     shapes: &[Shape],
     params: &'static str,
     files: &[&'static str],
@@ -114,6 +114,7 @@ fn variants(
             ("LANES", lanes),
             // Constants, so that weights are asked for before any parameter has come from memory.
             ("OUT_FEATURES", out_features as u32),
+            ("WEIGHT_ROWS", weight_rows as u32),
             ("IN_FEATURES", in_features as u32),
         ];
         let mut all = vec![team, params, include_str!("products.wgsl")];

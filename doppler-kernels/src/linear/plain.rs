@@ -84,7 +84,7 @@ impl Kernel for Linear {
         let files = [norm[0], norm[1], include_str!("plain.wgsl")];
         variants(
             [self.rows, self.out_features, self.in_features],
-            self.weight,
+            (self.weight, self.out_features),
             &shapes,
             include_str!("params_plain.wgsl"),
             &files,

@@ -8,7 +8,7 @@
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;          // [ROWS, in_features], A8
 
 const STRIPS: u32 = IN_FEATURES / 64u;
-// A row of activations in 16 bytes: 40 bytes for each 32 elements.
+// A row of activations in 16 bytes: of each 64 elements the four sixteens, in a plane each, and what is told of both blocks.
 const ROW_PITCH: u32 = STRIPS * 5u;
 
 const LOW = vec4<u32>(0x0F0F0F0Fu);

@@ -59,7 +59,13 @@ impl Kernel for LinearResidual {
             _ => [shape("subgroup_512x1", 512, 1), shape("subgroup_256x2", 256, 2), shape("subgroup_512x2", 512, 2)],
         };
         let files = [A8, NO_NORM, include_str!("residual.wgsl")];
-        variants([self.rows, self.out_features, self.in_features], self.weight, &shapes, PARAMS, &files)
+        variants(
+            [self.rows, self.out_features, self.in_features],
+            (self.weight, self.out_features),
+            &shapes,
+            PARAMS,
+            &files,
+        )
     }
 
     fn operands(&self) -> Vec<Operand> {

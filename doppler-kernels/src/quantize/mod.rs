@@ -62,18 +62,17 @@ pub(crate) fn cache_rows(values: &[f32], cols: usize) -> Vec<u8> {
 /// The bytes of rows of `cols` values as [`DType::A8`]; whole blocks.
 pub(crate) fn rows(values: &[f32], cols: usize) -> Vec<u8> {
     let row = |values: &[f32]| {
-        let (mut quants, mut infos) = (Vec::new(), Vec::new());
-        for values in values.chunks_exact(32) {
+        let (mut planes, mut infos) = ([const { Vec::new() }; 4], Vec::new());
+        for (i, values) in values.chunks_exact(32).enumerate() {
             let (codes, scale) = block(values);
             let block: Vec<i8> = codes.collect();
-            let sum = |half: &[i8]| half.iter().map(|&q| i16::from(q)).sum::<i16>().to_le_bytes();
-            quants.extend(block.iter().map(|&q| q as u8));
             infos.extend(scale.to_le_bytes());
-            infos.extend(sum(&block[..16]));
-            infos.extend(sum(&block[16..]));
+            for (half, codes) in block.chunks_exact(16).enumerate() {
+                planes[2 * (i % 2) + half].extend(codes.iter().map(|&q| q as u8));
+                infos.extend(codes.iter().map(|&q| i16::from(q)).sum::<i16>().to_le_bytes());
+            }
         }
-        quants.extend(infos);
-        quants
+        planes.into_iter().flatten().chain(infos).collect::<Vec<u8>>()
     };
     values.chunks_exact(cols).flat_map(row).collect()
 }
@@ -129,22 +128,33 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        let mut values = [0.0; 32];
-        values[0] = -127.0;
-        values[1] = 63.5;
-        values[31] = 2.0;
-        let bytes = rows(&values, 32);
-        assert_eq!(bytes.len(), 40);
+        let mut block = [0.0; 32];
+        block[0] = -127.0;
+        block[1] = 63.5;
+        block[31] = 2.0;
+        assert_eq!(energy(&block), [127f32.powi(2) + 63.5f32.powi(2) + 4.0]);
         // 63.5 is a tie, which goes to the even 64.
-        assert_eq!((bytes[0] as i8, bytes[1], bytes[31]), (-127, 64, 2));
-        assert_eq!(bytes[32..36], 1f32.to_le_bytes());
-        assert_eq!(bytes[36..40], [(-63i16).to_le_bytes(), 2i16.to_le_bytes()].concat());
-        assert_eq!(energy(&values), [127f32.powi(2) + 63.5f32.powi(2) + 4.0]);
-        // Two blocks of the cache: all quants, then both scales.
-        let halved: Vec<f32> = values.iter().copied().chain(values.map(|v| v / 2.0)).collect();
-        let cached = cache_rows(&halved, 64);
-        assert_eq!(cached[..32], bytes[..32]);
-        assert_eq!(cached[32..64], bytes[..32]);
+        let quants = |at: usize| if at == 0 { [-127i8 as u8, 64] } else { [0, 2] };
+        let two: Vec<f32> = block.iter().copied().chain(block.map(|v| v / 2.0)).collect();
+        // Of the cache: all quants, then both scales.
+        let cached = cache_rows(&two, 64);
+        assert_eq!(
+            [&cached[..2], &cached[30..34], &cached[62..64]].concat(),
+            [quants(0), quants(1), quants(0), quants(1)].concat()
+        );
         assert_eq!(cached[64..], [1f32.to_le_bytes(), 0.5f32.to_le_bytes()].concat());
+        // Two strips of activations: the first sixteens of both, the second ones, the third ones, the last ones.
+        let bytes = rows(&[two.clone(), vec![0.0; 64]].concat(), 128);
+        assert_eq!(bytes.len(), 160);
+        let at = |i: usize| &bytes[i..i + 2];
+        assert_eq!(
+            [at(0), at(32 + 14), at(64), at(96 + 14)].concat(),
+            [quants(0), quants(1), quants(0), quants(1)].concat()
+        );
+        assert_eq!(bytes[..128].iter().filter(|b| **b != 0).count(), 6);
+        assert_eq!(bytes[128..132], 1f32.to_le_bytes());
+        assert_eq!(bytes[132..136], [(-63i16).to_le_bytes(), 2i16.to_le_bytes()].concat());
+        let numbers = Operand::read("x", &[1, 128], DType::A8).numbers(&bytes).unwrap();
+        assert_eq!([numbers[0], numbers[1], numbers[31], numbers[32], numbers[63]], [-127.0, 64.0, 2.0, -63.5, 1.0]);
     }
 }

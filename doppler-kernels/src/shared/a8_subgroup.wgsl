@@ -22,7 +22,7 @@ fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: boo
     word |= subgroupShuffleXor(word, 1u);
     word |= subgroupShuffleXor(word, 2u);
     if valid && (lane & 3u) == 0u {
-        y[start + block * 8u + lane / 4u] = word;
+        y[start + (block % 2u * 2u + lane / 16u) * (cols / 16u) + block / 2u * 4u + lane / 4u % 4u] = word;
     }
     if valid && lane == 0u {
         let info = start + cols / 4u + block * 2u;

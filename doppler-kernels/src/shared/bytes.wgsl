@@ -1,4 +1,4 @@
-// Unaligned reads of the packed weight bytes: blocks of 18, 22, 34 and 210 bytes start at 2-byte boundaries.
+// Unaligned reads of the packed weight bytes: blocks of 18, 22 and 34 bytes start at 2-byte boundaries.
 
 fn word_at(byte: u32) -> u32 {
     let shift = (byte & 3u) * 8u;

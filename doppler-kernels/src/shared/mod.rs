@@ -19,7 +19,7 @@ use doppler_rdrr::DType;
 
 /// `fn load_chunk(row, chunk)` for a weight format: 32 consecutive weights of a row into the private `w`.
 ///
-/// Expects a `weight: array<u32>` binding and `params.in_features`.
+/// Expects a `weight: array<u32>` binding, `params.in_features` and `params.out_features`, the rows of `weight`.
 pub fn load(dtype: DType) -> Vec<&'static str> {
     const BYTES: &str = include_str!("bytes.wgsl");
     const SCALE_MIN_K: &str = include_str!("scale_min_k.wgsl");
@@ -36,7 +36,7 @@ pub fn load(dtype: DType) -> Vec<&'static str> {
         DType::Q8_0 => vec![BYTES, include_str!("load_q8_0.wgsl")],
         DType::Q4_K => vec![SCALE_MIN_K, include_str!("load_q4_k.wgsl")],
         DType::Q5_K => vec![SCALE_MIN_K, include_str!("load_q5_k.wgsl")],
-        DType::Q6_K => vec![BYTES, include_str!("load_q6_k.wgsl")],
+        DType::Q6_K => vec![include_str!("load_q6_k.wgsl")],
     }
 }
 

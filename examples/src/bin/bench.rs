@@ -343,7 +343,8 @@ async fn decode(pipeline: &mut DecoderPipeline, args: &Args) -> Result<Vec<Durat
     Ok(times)
 }
 
-/// The time of a step of several rows behind the prompt, from its submission to the logits of the last, in turns with one row.
+/// The time of a step of several rows behind the prompt, from its submission to the logits of the last, in turns with one row,
+/// and what its kernels take.
 async fn rows(pipeline: &mut DecoderPipeline, prompt: &[u32], args: &Args) -> Result<Value> {
     let Some(rows) = args.rows.map(usize::from) else { return Ok(Value::Null) };
     let tokens: Vec<u32> = prompt.iter().cycle().take(rows).copied().collect();
@@ -360,7 +361,9 @@ async fn rows(pipeline: &mut DecoderPipeline, prompt: &[u32], args: &Args) -> Re
         }
     }
     let [one, several] = times.map(|times| median(times.into_iter()));
-    Ok(json!({ "rows": rows, "us": several, "one_row_us": one, "ratio": several / one }))
+    pipeline.rewind(prompt.len())?;
+    let kernels = kernels(|| pipeline.profile_rows(&tokens))?;
+    Ok(json!({ "rows": rows, "us": several, "one_row_us": one, "ratio": several / one, "kernels": kernels }))
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

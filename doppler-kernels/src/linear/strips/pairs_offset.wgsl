@@ -21,11 +21,11 @@ fn block_sum(halves: u32) -> f32 {
 
 // Those of a row that begins at `start`; all zero unless `inside`.
 fn activations(strip: u32, start: u32, inside: bool) -> Activations {
-    let at = start + 4u * strip;
+    let at = start + strip;
     let infos = x[start + 4u * STRIPS + strip];
     let scales = select(vec2<f32>(0.0), bitcast<vec2<f32>>(infos.xz), inside);
     let sums = scales * vec2<f32>(block_sum(infos.y), block_sum(infos.w));
-    return Activations(array(x[at], x[at + 1u]), array(x[at + 2u], x[at + 3u]), scales, sums);
+    return Activations(array(x[at], x[at + STRIPS]), array(x[at + 2u * STRIPS], x[at + 3u * STRIPS]), scales, sums);
 }
 
 fn add_dot(sum: f32, w: Weights, x: Activations) -> f32 {

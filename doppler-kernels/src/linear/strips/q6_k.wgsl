@@ -1,13 +1,9 @@
-// 210 bytes a block of 256: 128 bytes of low nibbles, 64 of high bit pairs, 16 int8 scales, f16 d. A strip is 16 bytes of bit
-// pairs: 16 elements in the lowest, and those 32, 64 and 96 further in the others. The first two have their nibbles in the low
-// halves of two times 16 bytes, the others in the high halves of the same. Scales are of 16 elements.
+// Rows of planes, see layout.rs. A strip is half of either half of a block: four times 16 elements, 32 apart, with a scale each.
 struct Raw {
-    q: array<vec4<u32>, 2>,
-    bits: vec4<u32>,
-    next: vec3<u32>,    // the words behind those
-    scales: vec3<u32>,  // words that hold eight, of which every other one is of this strip
+    q: array<vec4<u32>, 2>,     // nibbles of the first and third sixteen, and of the others
+    pairs: vec4<u32>,           // their high bits
+    scales: u32,                // int8 of each
     d: u32,
-    upper: u32,         // 1 if the block begins in the middle of a word
 }
 
 // Four sixteens of int8: weight = scale * quant.
@@ -23,47 +19,40 @@ struct Activations {
 }
 
 fn load_strip(row: u32, strip: u32) -> Raw {
-    let byte = (row * (STRIPS / 4u) + strip / 4u) * 210u;
-    let upper = byte / 2u & 1u;
-    let at = byte / 4u;
-    // Which half of the block, and which of its 32 elements.
-    let part = strip / 2u & 1u;
-    let half = strip & 1u;
-    let q = at + 16u * part + 4u * half;
-    let bits = at + 32u + 8u * part + 4u * half;
-    let scales = at + 48u + 2u * part;
-    let next = vec3<u32>(weight[q + 4u], weight[q + 12u], weight[bits + 4u]);
-    let scale = vec3<u32>(weight[scales], weight[scales + 1u], weight[scales + 2u]);
-    return Raw(array(words4(q), words4(q + 8u)), words4(bits), next, scale, weight[at + 52u], upper);
+    const BLOCKS: u32 = STRIPS / 4u;
+    let first = row / 8u * (105u * BLOCKS);
+    let at = first + row % 8u * (13u * BLOCKS);
+    // Behind the rows of the group, which are eight but perhaps in the last one.
+    let rows = select(min(8u, WEIGHT_ROWS - row / 8u * 8u), 8u, WEIGHT_ROWS % 8u == 0u);
+    let half = row % 8u * BLOCKS + strip / 4u;
+    let d = weight[first + rows * (13u * BLOCKS) + half / 8u][half / 2u % 4u] >> (16u * (half & 1u));
+    let q = array(weight[at + strip], weight[at + STRIPS + strip]);
+    return Raw(q, weight[at + 2u * STRIPS + strip], weight[at + 3u * STRIPS + strip / 4u][strip & 3u], d);
 }
 
 fn unpack_strip(raw: Raw, strip: u32) -> Weights {
     const NIBBLE = vec4<u32>(0x3C3C3C3Cu);
     const PAIR = vec4<u32>(0xC0C0C0C0u);
-    let a = bytes_from(raw.q[0], raw.next.x, raw.upper);
-    let b = bytes_from(raw.q[1], raw.next.y, raw.upper);
+    let a = raw.q[0];
+    let b = raw.q[1];
     // Four times the weight's quant less 32 is an int8 whose upper two bits are the pair with its upper bit inverted.
-    let pairs = bytes_from(raw.bits, raw.next.z, raw.upper) ^ vec4<u32>(0xAAAAAAAAu);
+    let pairs = raw.pairs ^ vec4<u32>(0xAAAAAAAAu);
     let quants = array(
         ((a << vec4<u32>(2u)) & NIBBLE) | ((pairs << vec4<u32>(6u)) & PAIR),
         ((b << vec4<u32>(2u)) & NIBBLE) | ((pairs << vec4<u32>(4u)) & PAIR),
         ((a >> vec4<u32>(2u)) & NIBBLE) | ((pairs << vec4<u32>(2u)) & PAIR),
         ((b >> vec4<u32>(2u)) & NIBBLE) | (pairs & PAIR),
     );
-    let s = raw.scales;
-    let eight = select(s.xy, (s.xy >> vec2<u32>(16u)) | (s.yz << vec2<u32>(16u)), raw.upper == 1u);
-    let first = bitcast<vec2<i32>>(eight << vec2<u32>(24u - 8u * (strip & 1u))) >> vec2<u32>(24u);
-    let second = bitcast<vec2<i32>>(eight << vec2<u32>(8u - 8u * (strip & 1u))) >> vec2<u32>(24u);
-    let scales = vec4<f32>(vec4<i32>(first.x, second.x, first.y, second.y));
-    return Weights(quants, 0.25 * half_of(raw.d, raw.upper) * scales);
+    return Weights(quants, 0.25 * unpack2x16float(raw.d).x * vec4<f32>(unpack4xI8(raw.scales)));
 }
 
 // Those of a row that begins at `start`; all zero unless `inside`.
 fn activations(strip: u32, start: u32, inside: bool) -> Activations {
-    let at = start + strip / 2u * 8u + (strip & 1u);
+    let at = start + strip / 2u * 2u + (strip & 1u) * STRIPS;
     let infos = start + 4u * STRIPS + strip / 2u * 2u;
     let scales = bitcast<vec4<f32>>(vec4<u32>(x[infos].xz, x[infos + 1u].xz));
-    return Activations(array(x[at], x[at + 2u], x[at + 4u], x[at + 6u]), select(vec4<f32>(0.0), scales, inside));
+    let quants = array(x[at], x[at + 2u * STRIPS], x[at + 1u], x[at + 2u * STRIPS + 1u]);
+    return Activations(quants, select(vec4<f32>(0.0), scales, inside));
 }
 
 fn add_dot(sum: f32, w: Weights, x: Activations) -> f32 {

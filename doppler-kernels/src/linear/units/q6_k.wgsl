@@ -1,44 +1,33 @@
-// 210 bytes a block of 256: 128 bytes of low nibbles, 64 of high bit pairs, 16 int8 scales, f16 d. A unit is 16 bytes of
-// nibbles: 16 elements in the low ones, and those 64 further in the high ones.
+// Rows of planes, see layout.rs. A unit is 16 bytes of nibbles: 16 elements in the low ones, and those 64 further in the high
+// ones; the pairs of bits of a strip are of two units.
 struct Raw {
     q: vec4<u32>,
-    bits: vec4<u32>,
-    next: vec2<u32>,    // the words behind those
-    scales: vec2<u32>,  // words that hold them
+    pairs: vec4<u32>,
+    scales: u32,
     d: u32,
-    upper: u32,         // 1 if the block begins in the middle of a word
-}
-
-// Where a unit's first scale is in a block; the second half's is 4 further. Scales are of 16 elements.
-fn scale_place(unit: u32) -> u32 {
-    return 192u + 8u * (unit / 4u & 1u) + (unit & 3u);
 }
 
 fn load_unit(row: u32, unit: u32) -> Raw {
-    let byte = (row * (IN_FEATURES / 256u) + unit / 8u) * 210u;
-    let upper = byte / 2u & 1u;
-    let at = byte / 4u;
-    let q = at + 4u * (unit & 7u);
-    let bits = at + 32u + 8u * (unit / 4u & 1u) + 4u * (unit & 1u);
-    let scale = (2u * upper + scale_place(unit)) / 4u;
-    return Raw(
-        words4(q),
-        words4(bits),
-        vec2<u32>(weight[q + 4u], weight[bits + 4u]),
-        vec2<u32>(weight[at + scale], weight[at + scale + 1u]),
-        weight[at + 52u],
-        upper,
-    );
+    const BLOCKS: u32 = IN_FEATURES / 256u;
+    const STRIPS: u32 = 4u * BLOCKS;
+    let first = row / 8u * (105u * BLOCKS);
+    let at = first + row % 8u * (13u * BLOCKS);
+    // Behind the rows of the group, which are eight but perhaps in the last one.
+    let rows = min(8u, params.out_features - row / 8u * 8u);
+    let half = row % 8u * BLOCKS + unit / 8u;
+    let d = weight[first + rows * (13u * BLOCKS) + half / 8u][half / 2u % 4u] >> (16u * (half & 1u));
+    let strip = unit / 4u * 2u + (unit & 1u);
+    let q = weight[at + (unit & 2u) / 2u * STRIPS + strip];
+    return Raw(q, weight[at + 2u * STRIPS + strip], weight[at + 3u * STRIPS + strip / 4u][strip & 3u], d);
 }
 
 fn unpack_unit(raw: Raw, unit: u32) -> Unit {
-    let q = bytes_from(raw.q, raw.next.x, raw.upper);
-    let bits = bytes_from(raw.bits, raw.next.y, raw.upper) >> vec4<u32>(unit & 2u);
+    let pairs = raw.pairs >> vec4<u32>(unit & 2u);
     let pair = vec4<u32>(0x03030303u);
-    let low = (q & NIBBLES) | ((bits & pair) << vec4<u32>(4u));
-    let high = ((q >> vec4<u32>(4u)) & NIBBLES) | (((bits >> vec4<u32>(4u)) & pair) << vec4<u32>(4u));
-    let shift = 24u - 8u * ((2u * raw.upper + scale_place(unit)) & 3u);
-    let scales = half_of(raw.d, raw.upper) * vec2<f32>(bitcast<vec2<i32>>(raw.scales << vec2<u32>(shift)) >> vec2<u32>(24u));
+    let low = (raw.q & NIBBLES) | ((pairs & pair) << vec4<u32>(4u));
+    let high = ((raw.q >> vec4<u32>(4u)) & NIBBLES) | (((pairs >> vec4<u32>(4u)) & pair) << vec4<u32>(4u));
+    let own = vec4<f32>(unpack4xI8(raw.scales >> (4u * (unit & 2u))));
+    let scales = unpack2x16float(raw.d).x * own.xz;
     return Unit(Half(low, scales.x, -32.0 * scales.x), Half(high, scales.y, -32.0 * scales.y));
 }
 
