@@ -71,7 +71,7 @@ mod tests {
         let group = GROUP_ROWS * 3 * BLOCK;
         for part in [0..group, group..rows.len()] {
             assert_eq!(sorted(&planes[part.clone()]), sorted(&rows[part.clone()]));
-            assert_eq!(on_gpu(DType::Q6_K, &rows[part.clone()], 768), planes[part]);
+            assert_eq!(*on_gpu(DType::Q6_K, &rows[part.clone()], 768), planes[part]);
         }
         // The second row's second block: its third strip, and the scale of the whole.
         let (block, row) = (&rows[4 * BLOCK..], &planes[3 * 208..]);
