@@ -41,8 +41,6 @@ pub(super) fn takes(tensor: &Tensor) -> Result<Tensor, String> {
     }
 }
 
-/// The most pieces that the last of their workgroups puts together sooner than a dispatch of its own does.
-const MOST_PIECES: usize = 64;
 /// The most positions that one workgroup a head goes through sooner than pieces are made and put together, on a device that
 /// runs few workgroups at a time.
 const MOST_POSITIONS: usize = 1024;
@@ -52,7 +50,7 @@ fn whole_attention(device: &Device, attention: &AttentionDecode, seen: usize) ->
     let gpu = device.gpu()?;
     let whole = AttentionWhole(attention.clone());
     if whole.in_pieces(&gpu.tier) {
-        return (attention.splits <= MOST_PIECES).then_some(whole);
+        return Some(whole);
     }
     let one = AttentionWhole(AttentionDecode { splits: 1, ..attention.clone() });
     let few_workgroups = gpu.adapter.kind != "discrete";

@@ -5,9 +5,10 @@ const ITEMS_AT_ONCE: u32 = min(GROUP * QUADS, WG);
 const PIECE_SLICES: u32 = WG / ITEMS_AT_ONCE;
 
 var<workgroup> arrived: u32;
+// Of each head's pieces, the largest score and the sum of the weights.
+var<workgroup> tops: array<vec2<f32>, GROUP * MOST_PIECES>;
 var<workgroup> slice_sums: array<vec4<f32>, WG>;
-// The largest score, and the sum of the weights.
-var<workgroup> slice_totals: array<vec2<f32>, WG>;
+var<workgroup> slice_totals: array<f32, WG>;
 
 // Where a piece of a head is: its largest score and its sum of weights, then its quads.
 fn place(head: u32, piece: u32) -> u32 {
@@ -22,51 +23,57 @@ fn put_item(item: u32, kv_head: u32, piece: u32, largest: f32, total: f32, sum: 
     partials[at + 1u + item % QUADS] = sum;
 }
 
-// Every PIECE_SLICES-th piece of an item from `first` on, four at a time.
-fn sum_pieces(thread: u32, head: u32, quad: u32, first: u32) {
+fn take_tops(thread: u32, kv_head: u32) {
+    for (var first = 0u; first < GROUP * MOST_PIECES; first += WG) {
+        let i = first + thread;
+        let piece = i % MOST_PIECES;
+        if i < GROUP * MOST_PIECES && piece < params.splits {
+            tops[i] = partials[place(kv_head * GROUP + i / MOST_PIECES, piece)].xy;
+        }
+    }
+}
+
+// Every PIECE_SLICES-th piece of an item from `first` on, four at a time: all are asked for before one is waited for.
+fn sum_pieces(thread: u32, kv_head: u32, item: u32, first: u32) {
+    let h = item / QUADS;
+    let start = place(kv_head * GROUP + h, 0u) + 1u + item % QUADS;
     var most = UNSEEN;
+    for (var piece = 0u; piece < params.splits; piece++) {
+        most = max(most, tops[h * MOST_PIECES + piece].x);
+    }
     var total = 0.0;
     var sum = vec4<f32>(0.0);
     for (var piece = first; piece < params.splits; piece += 4u * PIECE_SLICES) {
-        let pieces = vec4<u32>(piece) + PIECE_SLICES * vec4<u32>(0u, 1u, 2u, 3u);
-        let inside = pieces < vec4<u32>(params.splits);
-        let near = min(pieces, vec4<u32>(params.splits - 1u));
-        let a = place(head, near.x);
-        let b = place(head, near.y);
-        let c = place(head, near.z);
-        let d = place(head, near.w);
-        let ta = partials[a];
-        let tb = partials[b];
-        let tc = partials[c];
-        let td = partials[d];
-        let sa = partials[a + 1u + quad];
-        let sb = partials[b + 1u + quad];
-        let sc = partials[c + 1u + quad];
-        let sd = partials[d + 1u + quad];
-        let tops = select(vec4<f32>(UNSEEN), vec4<f32>(ta.x, tb.x, tc.x, td.x), inside);
-        let new_most = max(max(most, max(tops.x, tops.y)), max(tops.z, tops.w));
-        let factor = exp(most - new_most);
-        let weights = select(vec4<f32>(0.0), exp(tops - new_most), inside);
-        total = total * factor + dot(weights, vec4<f32>(ta.y, tb.y, tc.y, td.y));
-        sum = sum * factor + weights.x * sa + weights.y * sb + weights.z * sc + weights.w * sd;
-        most = new_most;
+        let near = min(vec4<u32>(piece) + PIECE_SLICES * vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.splits - 1u));
+        let a = partials[start + near.x * (QUADS + 1u)];
+        let b = partials[start + near.y * (QUADS + 1u)];
+        let c = partials[start + near.z * (QUADS + 1u)];
+        let d = partials[start + near.w * (QUADS + 1u)];
+        let wa = weight_of(h, piece, most);
+        let wb = weight_of(h, piece + PIECE_SLICES, most);
+        let wc = weight_of(h, piece + 2u * PIECE_SLICES, most);
+        let wd = weight_of(h, piece + 3u * PIECE_SLICES, most);
+        total += wa.y + wb.y + wc.y + wd.y;
+        sum += wa.x * a + wb.x * b + wc.x * c + wd.x * d;
     }
     slice_sums[thread] = sum;
-    slice_totals[thread] = vec2<f32>(most, total);
+    slice_totals[thread] = total;
+}
+
+// What a piece of a head counts, and its sum of weights times that; nothing beyond the last.
+fn weight_of(h: u32, piece: u32, most: f32) -> vec2<f32> {
+    let top = tops[h * MOST_PIECES + min(piece, params.splits - 1u)];
+    let factor = select(0.0, exp(top.x - most), piece < params.splits);
+    return vec2<f32>(factor, factor * top.y);
 }
 
 // The slices of an item put together, in the place of the first.
 fn join_slices(thread: u32) {
-    var most = UNSEEN;
-    for (var at = thread; at < PIECE_SLICES * ITEMS_AT_ONCE; at += ITEMS_AT_ONCE) {
-        most = max(most, slice_totals[at].x);
-    }
     var total = 0.0;
     var sum = vec4<f32>(0.0);
-    for (var at = thread; at < PIECE_SLICES * ITEMS_AT_ONCE; at += ITEMS_AT_ONCE) {
-        let factor = exp(slice_totals[at].x - most);
-        total += factor * slice_totals[at].y;
-        sum += factor * slice_sums[at];
+    for (var slice = 0u; slice < PIECE_SLICES; slice++) {
+        total += slice_totals[slice * ITEMS_AT_ONCE + thread];
+        sum += slice_sums[slice * ITEMS_AT_ONCE + thread];
     }
     slice_sums[thread] = sum / total;
 }
@@ -87,10 +94,12 @@ fn finish(thread: u32, kv_head: u32) {
         // For the next attention.
         atomicStore(&arrivals[counter], 0u);
     }
+    take_tops(thread, kv_head);
+    workgroupBarrier();
     for (var first = 0u; first < GROUP * QUADS; first += ITEMS_AT_ONCE) {
         let item = first + thread % ITEMS_AT_ONCE;
         if thread < PIECE_SLICES * ITEMS_AT_ONCE && item < GROUP * QUADS {
-            sum_pieces(thread, kv_head * GROUP + item / QUADS, item % QUADS, thread / ITEMS_AT_ONCE);
+            sum_pieces(thread, kv_head, item, thread / ITEMS_AT_ONCE);
         }
         workgroupBarrier();
         if thread < ITEMS_AT_ONCE {

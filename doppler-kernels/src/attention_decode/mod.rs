@@ -120,7 +120,11 @@ impl AttentionDecode {
         let (quads, group) = (head_dim / 4, self.group());
         let lanes = quads.min(32);
         let held = group * quads / lanes;
-        if !quads.is_power_of_two() || quads < 8 || held > 16 || (self.rope && !self.rotary_dim.is_multiple_of(8)) {
+        if !quads.is_power_of_two()
+            || !(8..=WG).contains(&quads)
+            || held > 16
+            || (self.rope && !self.rotary_dim.is_multiple_of(8))
+        {
             return Vec::new();
         }
         let files = [&[include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl")], end].concat();

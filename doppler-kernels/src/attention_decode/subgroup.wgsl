@@ -199,10 +199,12 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         v2 = load_values(thread, kv_head, own + 2u * POSITIONS, end);
         v3 = load_values(thread, kv_head, own + 3u * POSITIONS, end);
     }
-    for (var h = subgroup; h < GROUP + 2u; h += SUBGROUPS) {
+    // Loops here have as many rounds as constants say: those that begin at an invocation's own place are unrolled in vain.
+    for (var first = 0u; first < GROUP + 2u; first += SUBGROUPS) {
+        let h = first + subgroup;
         if h <= GROUP {
             turn_head(h, kv_head, thread % 32u);
-        } else {
+        } else if h == GROUP + 1u {
             take_value(kv_head, thread % 32u);
         }
     }
@@ -210,9 +212,10 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let fresh = select(range.end, range.position, ROWS == 1u);
     if fresh >= range.begin && fresh < range.end {
         let head = fresh * params.num_key_value_heads + kv_head;
-        for (var i = thread; i < QUADS; i += WG) {
-            store_key(head, i, new_quad(GROUP, i));
-            store_value(head, i, new_quad(GROUP + 1u, i));
+        // A head is no more than that.
+        if thread < QUADS {
+            store_key(head, thread, new_quad(GROUP, thread));
+            store_value(head, thread, new_quad(GROUP + 1u, thread));
         }
     }
     take_queries(thread);
@@ -259,7 +262,11 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     }
     merge(thread);
     workgroupBarrier();
-    for (var item = thread; item < GROUP * QUADS; item += WG) {
+    for (var first = 0u; first < GROUP * QUADS; first += WG) {
+        let item = first + thread;
+        if item >= GROUP * QUADS {
+            break;
+        }
         let h = item / QUADS;
         var most = UNSEEN;
         for (var s = 0u; s < SUBGROUPS; s++) {

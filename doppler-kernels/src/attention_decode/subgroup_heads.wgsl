@@ -29,7 +29,11 @@ fn turn_head(h: u32, kv_head: u32, lane: u32) {
         sum = lane_sum(sum);
         factor = inverseSqrt((sum.x + sum.y + sum.z + sum.w) / f32(HEAD_DIM) + params.eps);
     }
-    for (var i = lane; i < QUADS; i += 32u) {
+    for (var first_quad = 0u; first_quad < QUADS; first_quad += 32u) {
+        let i = first_quad + lane;
+        if i >= QUADS {
+            break;
+        }
         var x = projected_quad(h, kv_head, i);
         if QK_NORM != 0u {
             x *= factor * norm_weight(h, i);
@@ -55,7 +59,11 @@ fn turn_head(h: u32, kv_head: u32, lane: u32) {
 }
 
 fn take_value(kv_head: u32, lane: u32) {
-    for (var i = lane; i < QUADS; i += 32u) {
+    for (var first_quad = 0u; first_quad < QUADS; first_quad += 32u) {
+        let i = first_quad + lane;
+        if i >= QUADS {
+            break;
+        }
         let d = kv_head * HEAD_DIM + 4u * i;
         var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
         if BIAS != 0u {

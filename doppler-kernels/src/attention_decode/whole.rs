@@ -27,9 +27,13 @@ pub const ENTRY: Entry = Entry {
     strategy: cases::whole_strategy,
 };
 
-/// Workgroup memory that writing int8 takes without subgroups, and that putting pieces together takes.
+/// Workgroup memory that writing int8 takes without subgroups.
 const A8_BYTES: usize = 8 * WG;
-const LAST_BYTES: usize = 24 * WG + 16;
+
+/// The same of putting so many pieces of a group of heads together.
+fn last_bytes(group: usize, pieces: usize) -> usize {
+    8 * group * pieces + 20 * WG + 16
+}
 
 /// The variant of a head a workgroup.
 const BY_LANES: &str = "subgroup";
@@ -40,6 +44,9 @@ const ALONE: &str = include_str!("whole_alone.wgsl");
 const LAST_END: &str = include_str!("last_end.wgsl");
 
 impl AttentionWhole {
+    /// Pieces that can be put together at the end.
+    pub const MOST_PIECES: usize = 64;
+
     /// Whether there are variants: heads of whole blocks of 32, all of them of 64, and a group that leaves room for a tile.
     #[must_use]
     pub fn fits(&self) -> bool {
@@ -97,8 +104,16 @@ impl Kernel for AttentionWhole {
 
     fn variants(&self) -> Vec<Variant> {
         let coherent = self.bindings(COHERENT);
-        let mut variants = self.0.subgroups_32(&coherent, &[LAST_END, shared::A8_SUBGROUP], LAST_BYTES);
-        variants.iter_mut().for_each(|variant| variant.needs.coherent = true);
+        let few = self.0.splits <= Self::MOST_PIECES;
+        let mut variants = Vec::new();
+        if few {
+            let last = last_bytes(self.0.group(), Self::MOST_PIECES);
+            variants = self.0.subgroups_32(&coherent, &[LAST_END, shared::A8_SUBGROUP], last);
+        }
+        for variant in &mut variants {
+            variant.needs.coherent = true;
+            variant.consts.push(("MOST_PIECES", Self::MOST_PIECES as u32));
+        }
         let one_piece = |mut variant: Variant| {
             variant.consts.iter_mut().filter(|(name, _)| *name == "ONE_PIECE").for_each(|(_, value)| *value = 1);
             variant
@@ -107,13 +122,18 @@ impl Kernel for AttentionWhole {
             // More pieces may be many positions.
             variants.extend(self.one_head_each().map(one_piece));
         }
-        let files = [HEADS, include_str!("main.wgsl"), LAST_END, shared::A8];
-        let last = self.0.variants_with(&coherent, &files, A8_BYTES + LAST_BYTES);
-        variants.extend(last.into_iter().map(|variant| Variant {
-            name: "coherent",
-            needs: Tier { coherent: true, ..variant.needs },
-            ..variant
-        }));
+        if few {
+            let files = [HEADS, include_str!("main.wgsl"), LAST_END, shared::A8];
+            // Little memory: room for more pieces than these comes with another shader.
+            let pieces = self.0.splits.next_power_of_two();
+            let more = A8_BYTES + last_bytes(self.0.group(), pieces);
+            for mut variant in self.0.variants_with(&coherent, &files, more) {
+                variant.name = "coherent";
+                variant.needs.coherent = true;
+                variant.consts.push(("MOST_PIECES", pieces as u32));
+                variants.push(variant);
+            }
+        }
         let files = [HEADS, include_str!("main.wgsl"), include_str!("whole_end.wgsl"), shared::A8];
         variants.extend(self.0.variants_with(&self.bindings(ALONE), &files, A8_BYTES).into_iter().map(one_piece));
         let rows = ("ROWS", self.0.attention.rows as u32);

@@ -19,6 +19,9 @@ const FEATURES: usize = 32;
 /// Weights that a lane takes of a row at a time.
 const STRIP: usize = 64;
 
+/// Bytes of as many activations, with what is told of their blocks.
+const STRIP_BYTES: u32 = 80;
+
 /// Rows of activations that these kernels take at most: more are a GEMM's work.
 pub const MOST_ROWS: usize = 8;
 
@@ -105,7 +108,7 @@ fn variants(
     files: &[&'static str],
 ) -> Vec<Variant> {
     let strips = (in_features / STRIP) as u32;
-    let variant = |shape: Shape, needs: Tier, lanes: u32, a8, team| {
+    let variant = |shape: Shape, needs: Tier, [lanes, chunk]: [u32; 2], a8, team| {
         let consts = vec![
             ("WG", shape.wg),
             ("ROWS", rows as u32),
@@ -116,8 +119,10 @@ fn variants(
             ("OUT_FEATURES", out_features as u32),
             ("WEIGHT_ROWS", weight_rows as u32),
             ("IN_FEATURES", in_features as u32),
+            ("CHUNK", chunk),
         ];
-        let mut all = vec![team, params, include_str!("products.wgsl")];
+        let x = if chunk == 0 { include_str!("x_direct.wgsl") } else { include_str!("x_staged.wgsl") };
+        let mut all = vec![team, params, x, include_str!("products.wgsl")];
         all.extend(strips_of(weight).into_iter().flatten());
         all.extend(files.iter().map(|file| if *file == A8 { a8 } else { *file }));
         Variant { name: shape.name, needs, consts, files: all }
@@ -125,19 +130,29 @@ fn variants(
     let subgroups_of_32 = |shape: &Shape| {
         // All rows of a workgroup at once, if they have strips for as many lanes.
         let lanes = (shape.wg * shape.together / shape.results).clamp(4, strips.next_power_of_two().clamp(4, 32));
-        let needs = Tier { invocations: shape.wg, subgroup_size: 32, ..Tier::SUBGROUP };
-        variant(*shape, needs, lanes, shared::A8_SUBGROUP, include_str!("team_subgroup_32.wgsl"))
+        let chunk = chunk(strips, rows as u32, lanes);
+        let workgroup_bytes = rows as u32 * (chunk * STRIP_BYTES + 4 * shape.results + 4);
+        let needs = Tier { invocations: shape.wg, subgroup_size: 32, workgroup_bytes, ..Tier::SUBGROUP };
+        variant(*shape, needs, [lanes, chunk], shared::A8_SUBGROUP, include_str!("team_subgroup_32.wgsl"))
     };
     let mut variants: Vec<Variant> = shapes.iter().map(subgroups_of_32).collect();
     let results = shapes[0].results.max(FEATURES as u32);
     let any = |name, needs, most, team| {
         let lanes = busiest_lanes(strips, most);
         // As many invocations as have rows at once.
-        variant(shape(name, (lanes * results).min(256), 1, results), needs, lanes, A8, team)
+        variant(shape(name, (lanes * results).min(256), 1, results), needs, [lanes, 0], A8, team)
     };
     variants.push(any("subgroup", Tier::SUBGROUP, 32, include_str!("team_subgroup.wgsl")));
     variants.push(any("portable", Tier::PORTABLE, 16, include_str!("team_portable.wgsl")));
     variants
+}
+
+/// Strips of each row of activations that are in workgroup memory at a time: all, or as many steps as are within what nearly
+/// every device has.
+fn chunk(strips: u32, rows: u32, lanes: u32) -> u32 {
+    const BYTES: u32 = 28 << 10;
+    let most = (BYTES / (STRIP_BYTES * rows) / lanes).max(1);
+    lanes * strips.div_ceil(lanes).min(most)
 }
 
 /// How many lanes, of 4 to `most`, share the strips of a row with the fewest idle; the more the better.

@@ -4,12 +4,13 @@
 //
 // Each format has `struct Raw`, `load_strip`, which only loads, so that several are in flight, `struct Weights` and
 // `unpack_strip`; `struct Activations`, `activations` and `add_dot` are of the format or of several alike (`strips/pairs*.wgsl`).
+// Activations come as `x_*.wgsl` has them.
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;          // [ROWS, in_features], A8
 
 const STRIPS: u32 = IN_FEATURES / 64u;
-// A row of activations in 16 bytes: of each 64 elements the four sixteens, in a plane each, and what is told of both blocks.
-const ROW_PITCH: u32 = STRIPS * 5u;
+// A row of activations, in 16 bytes: of each strip the four sixteens, in a plane each, and what is told of both blocks.
+const ROW_PITCH: u32 = 5u * PLANE;
 
 const LOW = vec4<u32>(0x0F0F0F0Fu);
 
@@ -50,26 +51,29 @@ fn products(inv: Inv, first_feature: u32) {
             find_norm_factors(inv);
         }
         var sums: array<f32, TOGETHER * ROWS>;
-        for (var step = 0u; step < steps; step++) {
-            let strip = strip_of(inv, step);
-            let inside = WHOLE || step * lane.y + lane.x < STRIPS;
-            // Where there are many steps, a load too many costs less than a branch does.
-            let goes_on = AHEAD && (steps > 2u || step + 1u < steps);
-            let next = strip_of(inv, min(step + 1u, steps - 1u));
-            var w: array<Weights, TOGETHER>;
-            for (var t = 0u; t < TOGETHER; t++) {
-                if !AHEAD {
-                    raw[t] = load_strip(rows[t], strip);
-                }
-                w[t] = unpack_strip(raw[t], strip);
-            }
-            for (var r = 0u; r < ROWS; r++) {
-                let own = activations(strip, r * ROW_PITCH, inside);
+        for (var first_step = 0u; first_step < steps; first_step += CHUNK_STEPS) {
+            take_activations(inv, first_step);
+            for (var step = first_step; step < min(first_step + CHUNK_STEPS, steps); step++) {
+                let strip = strip_of(inv, step);
+                let inside = WHOLE || step * lane.y + lane.x < STRIPS;
+                // Where there are many steps, a load too many costs less than a branch does.
+                let goes_on = AHEAD && (steps > 2u || step + 1u < steps);
+                let next = strip_of(inv, min(step + 1u, steps - 1u));
+                var w: array<Weights, TOGETHER>;
                 for (var t = 0u; t < TOGETHER; t++) {
-                    sums[r * TOGETHER + t] = add_dot(sums[r * TOGETHER + t], w[t], own);
-                    // Those of the next step are asked for as soon as there is room.
-                    if r == ROWS - 1u && goes_on {
-                        raw[t] = load_strip(rows[t], next);
+                    if !AHEAD {
+                        raw[t] = load_strip(rows[t], strip);
+                    }
+                    w[t] = unpack_strip(raw[t], strip);
+                }
+                for (var r = 0u; r < ROWS; r++) {
+                    let own = activations(place_of_strip(strip, first_step), r * ROW_PITCH, inside);
+                    for (var t = 0u; t < TOGETHER; t++) {
+                        sums[r * TOGETHER + t] = add_dot(sums[r * TOGETHER + t], w[t], own);
+                        // Those of the next step are asked for as soon as there is room.
+                        if r == ROWS - 1u && goes_on {
+                            raw[t] = load_strip(rows[t], next);
+                        }
                     }
                 }
             }

@@ -12,12 +12,12 @@ struct Activations {
     scales: vec2<f32>,
 }
 
-// Those of a row that begins at `start`; all zero unless `inside`.
-fn activations(strip: u32, start: u32, inside: bool) -> Activations {
-    let at = start + strip;
-    let infos = x[start + 4u * STRIPS + strip];
+// Those of a strip at a place of a row that begins at `start`; all zero unless `inside`.
+fn activations(place: u32, start: u32, inside: bool) -> Activations {
+    let at = start + place;
+    let infos = sixteen(start + 4u * PLANE + place);
     let scales = select(vec2<f32>(0.0), bitcast<vec2<f32>>(infos.xz), inside);
-    return Activations(array(x[at], x[at + STRIPS]), array(x[at + 2u * STRIPS], x[at + 3u * STRIPS]), scales);
+    return Activations(array(sixteen(at), sixteen(at + PLANE)), array(sixteen(at + 2u * PLANE), sixteen(at + 3u * PLANE)), scales);
 }
 
 fn add_dot(sum: f32, w: Weights, x: Activations) -> f32 {

@@ -46,12 +46,12 @@ fn unpack_strip(raw: Raw, strip: u32) -> Weights {
     return Weights(quants, 0.25 * unpack2x16float(raw.d).x * vec4<f32>(unpack4xI8(raw.scales)));
 }
 
-// Those of a row that begins at `start`; all zero unless `inside`.
-fn activations(strip: u32, start: u32, inside: bool) -> Activations {
-    let at = start + strip / 2u * 2u + (strip & 1u) * STRIPS;
-    let infos = start + 4u * STRIPS + strip / 2u * 2u;
-    let scales = bitcast<vec4<f32>>(vec4<u32>(x[infos].xz, x[infos + 1u].xz));
-    let quants = array(x[at], x[at + 2u * STRIPS], x[at + 1u], x[at + 2u * STRIPS + 1u]);
+// Those of a strip at a place of a row that begins at `start`; all zero unless `inside`.
+fn activations(place: u32, start: u32, inside: bool) -> Activations {
+    let at = start + place / 2u * 2u + (place & 1u) * PLANE;
+    let infos = start + 4u * PLANE + place / 2u * 2u;
+    let scales = bitcast<vec4<f32>>(vec4<u32>(sixteen(infos).xz, sixteen(infos + 1u).xz));
+    let quants = array(sixteen(at), sixteen(at + 2u * PLANE), sixteen(at + 1u), sixteen(at + 2u * PLANE + 1u));
     return Activations(quants, select(vec4<f32>(0.0), scales, inside));
 }
 

@@ -1,0 +1,14 @@
+// Activations straight from memory: x.
+const PLANE: u32 = STRIPS;
+const CHUNK_STEPS: u32 = STRIPS;
+
+fn take_activations(inv: Inv, first_step: u32) {}
+
+// Where a strip is in a plane.
+fn place_of_strip(strip: u32, first_step: u32) -> u32 {
+    return strip;
+}
+
+fn sixteen(at: u32) -> vec4<u32> {
+    return x[at];
+}

@@ -1,0 +1,27 @@
+// Activations of some steps at a time in workgroup memory, where a lane waits for them a twentieth of the time: all teams read
+// the same. CHUNK strips of each row, planes as in memory.
+const PLANE: u32 = CHUNK;
+const CHUNK_STEPS: u32 = CHUNK / LANES;
+
+var<workgroup> staged: array<vec4<u32>, ROWS * 5u * CHUNK>;
+
+// Contains barriers: call in uniform control flow.
+fn take_activations(inv: Inv, first_step: u32) {
+    if first_step > 0u {
+        workgroupBarrier();
+    }
+    for (var i = inv.thread; i < ROWS * 5u * CHUNK; i += WG) {
+        let strip = min(first_step * LANES + i % CHUNK, STRIPS - 1u);
+        staged[i] = x[i / CHUNK * STRIPS + strip];
+    }
+    workgroupBarrier();
+}
+
+// Where a strip is in a plane.
+fn place_of_strip(strip: u32, first_step: u32) -> u32 {
+    return strip - first_step * LANES;
+}
+
+fn sixteen(at: u32) -> vec4<u32> {
+    return staged[at];
+}
