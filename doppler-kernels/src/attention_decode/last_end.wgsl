@@ -67,15 +67,15 @@ fn weight_of(h: u32, piece: u32, most: f32) -> vec2<f32> {
     return vec2<f32>(factor, factor * top.y);
 }
 
-// The slices of an item put together, in the place of the first.
-fn join_slices(thread: u32) {
+// The slices of an item put together.
+fn joined(item: u32) -> vec4<f32> {
     var total = 0.0;
     var sum = vec4<f32>(0.0);
     for (var slice = 0u; slice < PIECE_SLICES; slice++) {
-        total += slice_totals[slice * ITEMS_AT_ONCE + thread];
-        sum += slice_sums[slice * ITEMS_AT_ONCE + thread];
+        total += slice_totals[slice * ITEMS_AT_ONCE + item];
+        sum += slice_sums[slice * ITEMS_AT_ONCE + item];
     }
-    slice_sums[thread] = sum / total;
+    return sum / total;
 }
 
 // Contains barriers: call in uniform control flow.
@@ -102,17 +102,12 @@ fn finish(thread: u32, kv_head: u32) {
             sum_pieces(thread, kv_head, item, thread / ITEMS_AT_ONCE);
         }
         workgroupBarrier();
-        if thread < ITEMS_AT_ONCE {
-            join_slices(thread);
-        }
-        workgroupBarrier();
-        let left = 4u * min(GROUP * QUADS - first, ITEMS_AT_ONCE);
-        for (var start_at = 0u; start_at < left; start_at += WG) {
-            let i = start_at + thread;
-            let at = min(i, left - 1u);
-            let block = ((kv_head * GROUP) * HEAD_DIM + 4u * first + at) / 32u;
-            write_a8(thread, slice_sums[at / 4u][at % 4u], params.num_attention_heads * HEAD_DIM, row, block, i < left);
-        }
+        // Heads are whole blocks, and so is what is left of them.
+        let near = min(thread, ITEMS_AT_ONCE - 1u);
+        let block = (kv_head * GROUP * HEAD_DIM + 4u * (first + near)) / 32u;
+        let cols = params.num_attention_heads * HEAD_DIM;
+        let valid = thread < ITEMS_AT_ONCE && first + thread < GROUP * QUADS;
+        write_a8_quad(thread, joined(near), cols, row, block, valid);
         workgroupBarrier();
     }
 }

@@ -2,7 +2,7 @@
 
 use doppler_rdrr::{Activation, DType};
 
-use super::{A8, FEATURES, NORM, PARAMS, cases, params, product, shape, variants};
+use super::{A8, FEATURES, NORM, PARAMS, Shape, cases, params, product, shape, variants};
 use crate::kernel::{grid, host_by_reference};
 use crate::{Entry, GatedActivation, Kernel, Operand, Variant};
 
@@ -53,10 +53,12 @@ impl Kernel for LinearGated {
         ];
         let shape = |name, wg, together| shape(name, wg, together, 2 * FEATURES as u32);
         let shapes = match (self.rows, self.in_features) {
-            // Where there is much to read, activations are the more worth sharing.
-            (1, 4096..) => {
-                [shape("subgroup_256x2", 256, 2), shape("subgroup_512x1", 512, 1), shape("subgroup_512x2", 512, 2)]
-            }
+            // Where there is much to read, activations are the more worth sharing, and more lanes read what lies together.
+            (1, 4096..) => [
+                Shape { turns: 2, ..shape("subgroup_256x2", 256, 2) },
+                shape("subgroup_512x1", 512, 1),
+                shape("subgroup_512x2", 512, 2),
+            ],
             (1, _) => {
                 [shape("subgroup_512x1", 512, 1), shape("subgroup_256x2", 256, 2), shape("subgroup_256x1", 256, 1)]
             }

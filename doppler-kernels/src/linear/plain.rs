@@ -78,7 +78,8 @@ impl Kernel for Linear {
         let blocks = self.shape("subgroup_512x1", 512, 1, 16);
         let shapes = match (self.rows, self.out_features, self.in_features) {
             (_, ..=4096, ..1024) => [blocks, wide, large],
-            (_, ..=1024, _) => [large, wide, blocks],
+            // But for many workgroups, a row a lane at a time is there sooner.
+            (_, ..=16_384, _) => [large, wide, blocks],
             _ => [wide, large, blocks],
         };
         let files = [norm[0], norm[1], include_str!("plain.wgsl")];

@@ -52,7 +52,9 @@ fn products(inv: Inv, first_feature: u32) {
         }
         var sums: array<f32, TOGETHER * ROWS>;
         for (var first_step = 0u; first_step < steps; first_step += CHUNK_STEPS) {
-            take_activations(inv, first_step);
+            if turn == 0u || steps > CHUNK_STEPS {
+                take_activations(inv, first_step, turn + first_step > 0u);
+            }
             for (var step = first_step; step < min(first_step + CHUNK_STEPS, steps); step++) {
                 let strip = strip_of(inv, step);
                 let inside = WHOLE || step * lane.y + lane.x < STRIPS;

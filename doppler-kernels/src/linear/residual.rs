@@ -56,7 +56,7 @@ impl Kernel for LinearResidual {
                 [shape("subgroup_1024x1", 1024, 1), shape("subgroup_512x2", 512, 2), shape("subgroup_512x1", 512, 1)]
             }
             // As many sums as registers hold.
-            _ => [shape("subgroup_512x1", 512, 1), shape("subgroup_256x2", 256, 2), shape("subgroup_512x2", 512, 2)],
+            _ => [shape("subgroup_512x2", 512, 2), shape("subgroup_512x1", 512, 1), shape("subgroup_256x2", 256, 2)],
         };
         let files = [A8, NO_NORM, include_str!("residual.wgsl")];
         variants(

@@ -2,7 +2,7 @@
 const PLANE: u32 = STRIPS;
 const CHUNK_STEPS: u32 = STRIPS;
 
-fn take_activations(inv: Inv, first_step: u32) {}
+fn take_activations(inv: Inv, first_step: u32, again: bool) {}
 
 // Where a strip is in a plane.
 fn place_of_strip(strip: u32, first_step: u32) -> u32 {

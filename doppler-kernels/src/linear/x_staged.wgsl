@@ -5,9 +5,9 @@ const CHUNK_STEPS: u32 = CHUNK / LANES;
 
 var<workgroup> staged: array<vec4<u32>, ROWS * 5u * CHUNK>;
 
-// Contains barriers: call in uniform control flow.
-fn take_activations(inv: Inv, first_step: u32) {
-    if first_step > 0u {
+// `again` where others were there before. Contains barriers: call in uniform control flow.
+fn take_activations(inv: Inv, first_step: u32, again: bool) {
+    if again {
         workgroupBarrier();
     }
     for (var i = inv.thread; i < ROWS * 5u * CHUNK; i += WG) {

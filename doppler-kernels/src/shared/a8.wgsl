@@ -40,6 +40,37 @@ fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: boo
     }
 }
 
+// The same where every 8 consecutive invocations hold the quads of one block.
+fn write_a8_quad(thread: u32, value: vec4<f32>, cols: u32, row: u32, block: u32, valid: bool) {
+    let first = thread & ~7u;
+    let quad = thread & 7u;
+    let start = row * (cols / 32u) * 10u;
+    let size = abs(value);
+    a8_values[thread] = max(max(size.x, size.y), max(size.z, size.w));
+    workgroupBarrier();
+    var largest = 0.0;
+    for (var i = 0u; i < 8u; i++) {
+        largest = max(largest, a8_values[first + i]);
+    }
+    let scaled = round(value * (127.0 / max(largest, 1e-30)));
+    let quants = vec4<i32>(clamp(scaled, vec4<f32>(-127.0), vec4<f32>(127.0)));
+    a8_sums[thread] = quants.x + quants.y + quants.z + quants.w;
+    workgroupBarrier();
+    if valid {
+        let bytes = vec4<u32>(quants) & vec4<u32>(255u);
+        let word = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+        y[start + (block % 2u * 2u + quad / 4u) * (cols / 16u) + block / 2u * 4u + quad % 4u] = word;
+    }
+    if valid && quad == 0u {
+        let low = a8_sums[first] + a8_sums[first + 1u] + a8_sums[first + 2u] + a8_sums[first + 3u];
+        let high = a8_sums[first + 4u] + a8_sums[first + 5u] + a8_sums[first + 6u] + a8_sums[first + 7u];
+        let info = start + cols / 4u + block * 2u;
+        y[info] = bitcast<u32>(largest / 127.0);
+        y[info + 1u] = (u32(low) & 65535u) | (u32(high) << 16u);
+    }
+    workgroupBarrier();
+}
+
 // The sum of squares of the block of 32 that this invocation belongs to; its first invocation gets it.
 fn block_energy(thread: u32, value: f32) -> f32 {
     workgroupBarrier();

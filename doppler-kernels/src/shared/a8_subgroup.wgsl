@@ -31,6 +31,33 @@ fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: boo
     }
 }
 
+// The same where every 8 consecutive invocations hold the quads of one block.
+fn write_a8_quad(thread: u32, value: vec4<f32>, cols: u32, row: u32, block: u32, valid: bool) {
+    let quad = thread & 7u;
+    let start = row * (cols / 32u) * 10u;
+    let size = abs(value);
+    var largest = max(max(size.x, size.y), max(size.z, size.w));
+    for (var half = 4u; half > 0u; half /= 2u) {
+        largest = max(largest, subgroupShuffleXor(largest, half));
+    }
+    let scaled = round(value * (127.0 / max(largest, 1e-30)));
+    let quants = vec4<i32>(clamp(scaled, vec4<f32>(-127.0), vec4<f32>(127.0)));
+    var sum = quants.x + quants.y + quants.z + quants.w;
+    sum += subgroupShuffleXor(sum, 2u);
+    sum += subgroupShuffleXor(sum, 1u);
+    let upper = subgroupShuffleXor(sum, 4u);
+    if valid {
+        let bytes = vec4<u32>(quants) & vec4<u32>(255u);
+        let word = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+        y[start + (block % 2u * 2u + quad / 4u) * (cols / 16u) + block / 2u * 4u + quad % 4u] = word;
+    }
+    if valid && quad == 0u {
+        let info = start + cols / 4u + block * 2u;
+        y[info] = bitcast<u32>(largest / 127.0);
+        y[info + 1u] = (u32(sum) & 65535u) | (u32(upper) << 16u);
+    }
+}
+
 // The sum of squares of the block of 32 that this invocation belongs to; its first invocation gets it.
 fn block_energy(thread: u32, value: f32) -> f32 {
     var sum = value * value;
