@@ -211,6 +211,15 @@ mod tests {
     }
 
     #[test]
+    fn chunks_are_whole_steps_that_workgroup_memory_holds() {
+        // All of a row; an 8B Llama's eight rows of down, in seven chunks; a step at least.
+        assert_eq!(
+            [(224, 1, 32), (224, 8, 32), (64, 8, 8), (9, 2, 16)].map(|(s, r, l)| chunk(s, r, l)),
+            [224, 32, 40, 16]
+        );
+    }
+
+    #[test]
     fn teams_of_32_take_all_rows_of_a_workgroup_in_one_or_two_turns() {
         for rows in 1..=MOST_ROWS {
             for in_features in (1..=256).map(|strips| STRIP * strips) {

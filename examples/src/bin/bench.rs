@@ -393,12 +393,15 @@ fn table(report: &Value) {
     let Some(fields) = report.as_object() else { return };
     let nested = ["decode_kernels", "prefill_kernels", "kernel_variants"];
     for (name, value) in fields.iter().filter(|(name, _)| !nested.contains(&name.as_str())) {
+        let mut value = value.clone();
+        value.as_object_mut().and_then(|object| object.remove("kernels"));
         println!("{name:26} {value}");
     }
     for (kernel, variant) in report["kernel_variants"].as_object().into_iter().flatten() {
         println!("  {kernel:24} {}", variant.as_str().unwrap_or_default());
     }
-    for (kernel, value) in nested[..2].iter().flat_map(|name| report[name].as_object()).flatten() {
+    let times = [&report["decode_kernels"], &report["prefill_kernels"], &report["rows"]["kernels"]];
+    for (kernel, value) in times.into_iter().filter_map(Value::as_object).flatten() {
         println!(
             "  {kernel:24} {:>4} runs {:>9.1} µs",
             value["runs"].as_u64().unwrap_or(0),
