@@ -86,10 +86,11 @@ impl Gpu {
         let mut inputs = case.inputs.iter();
         let mut buffers = Vec::new();
         for operand in kernel.operands() {
-            let packed = operand.access == Access::Read;
-            let size =
-                if packed { whole_words(operand.bytes() as u64) } else { operand.bytes().next_multiple_of(4) as u64 };
-            let size = size as usize;
+            // What is written ends where its last word does, so that the guard is seen.
+            let size = match operand.access {
+                Access::Read => whole_words(operand.bytes() as u64) as usize,
+                _ => operand.bytes().next_multiple_of(4),
+            };
             let mut contents = vec![POISON; size + 2 * GUARD as usize];
             if operand.access.has_input() {
                 let input = inputs.next().ok_or("the case lacks an input")?;

@@ -1,5 +1,5 @@
-// Activations of some steps at a time in workgroup memory, where a lane waits for them a twentieth of the time: all teams read
-// the same. CHUNK strips of each row, planes as in memory.
+// Activations of some steps at a time in workgroup memory, where a lane waits for them a fraction of the time: all teams read the
+// same. CHUNK strips of each row, planes as in memory.
 const PLANE: u32 = CHUNK;
 const CHUNK_STEPS: u32 = CHUNK / LANES;
 

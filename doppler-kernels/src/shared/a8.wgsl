@@ -1,6 +1,6 @@
 // Writing activations as int8 (`A8`): a row of `cols` elements is cols / 4 words of quants, then for each block of 32 its scale
-// and the sums of both halves. Of each 64 quants the four sixteens are in four planes, one behind the other. The binding `y: array<u32>` takes them. Contains barriers: call in uniform control flow, with
-// WG a multiple of 32.
+// and the sums of both halves. Of each 64 quants the four sixteens are in four planes, one behind the other. The binding
+// `y: array<u32>` takes them. Contains barriers: call in uniform control flow, with WG a multiple of 32.
 
 var<workgroup> a8_values: array<f32, WG>;
 var<workgroup> a8_sums: array<i32, WG>;
@@ -27,7 +27,8 @@ fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: boo
         a8_sums[thread] = quants.x + quants.y + quants.z + quants.w;
         if valid {
             let bytes = vec4<u32>(quants) & vec4<u32>(255u);
-            y[start + (block % 2u * 2u + word / 4u) * (cols / 16u) + block / 2u * 4u + word % 4u] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+            let at = start + (block % 2u * 2u + word / 4u) * (cols / 16u) + block / 2u * 4u + word % 4u;
+            y[at] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
         }
     }
     workgroupBarrier();

@@ -9,10 +9,6 @@ fn word_at(byte: u32) -> u32 {
     return (low >> shift) | (weight[(byte >> 2u) + 1u] << (32u - shift));
 }
 
-fn byte_at(byte: u32) -> u32 {
-    return (weight[byte >> 2u] >> ((byte & 3u) * 8u)) & 255u;
-}
-
 fn half_at(byte: u32) -> f32 {
     return unpack2x16float(weight[byte >> 2u] >> ((byte & 2u) * 8u)).x;
 }

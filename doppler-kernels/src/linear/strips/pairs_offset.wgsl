@@ -25,7 +25,8 @@ fn activations(place: u32, start: u32, inside: bool) -> Activations {
     let infos = sixteen(start + 4u * PLANE + place);
     let scales = select(vec2<f32>(0.0), bitcast<vec2<f32>>(infos.xz), inside);
     let sums = scales * vec2<f32>(block_sum(infos.y), block_sum(infos.w));
-    return Activations(array(sixteen(at), sixteen(at + PLANE)), array(sixteen(at + 2u * PLANE), sixteen(at + 3u * PLANE)), scales, sums);
+    let first = array(sixteen(at), sixteen(at + PLANE));
+    return Activations(first, array(sixteen(at + 2u * PLANE), sixteen(at + 3u * PLANE)), scales, sums);
 }
 
 fn add_dot(sum: f32, w: Weights, x: Activations) -> f32 {

@@ -11,12 +11,8 @@ fn half_word_on(low: vec4<u32>, next: u32) -> vec4<u32> {
     return (low >> vec4<u32>(16u)) | (vec4<u32>(low.yzw, next) << vec4<u32>(16u));
 }
 
-// 16 bytes that begin in the upper half of `low` if `upper`, else at its beginning; `next` is the word behind `low`.
-fn bytes_from(low: vec4<u32>, next: u32, upper: u32) -> vec4<u32> {
-    return select(low, half_word_on(low, next), upper == 1u);
-}
-
-// 16 bytes behind two others that those begin.
+// 16 bytes behind two others, which begin in the upper half of `low` if `upper`, else at its beginning; `next` is the word behind
+// `low`.
 fn bytes_behind(low: vec4<u32>, next: u32, upper: u32) -> vec4<u32> {
     return select(half_word_on(low, next), vec4<u32>(low.yzw, next), upper == 1u);
 }
