@@ -135,7 +135,10 @@ fn variants(
         let lanes = lanes.clamp(4, strips.next_power_of_two().clamp(4, 32));
         // Of few steps, one row of activations comes sooner from memory.
         let chunk = if rows == 1 && strips <= 2 * lanes { 0 } else { chunk(strips, rows as u32, lanes) };
-        let workgroup_bytes = rows as u32 * (chunk * STRIP_BYTES + 4 * shape.results + 4);
+        let rounded = |bytes: u32| bytes.next_multiple_of(16);
+        let rows = rows as u32;
+        // Activations, results and the factors of norms.
+        let workgroup_bytes = rows * chunk * STRIP_BYTES + rounded(4 * rows * shape.results) + rounded(4 * rows);
         let needs = Tier { invocations: shape.wg, subgroup_size: 32, workgroup_bytes, ..Tier::SUBGROUP };
         variant(*shape, needs, [lanes, chunk], shared::A8_SUBGROUP, include_str!("team_subgroup_32.wgsl"))
     };
