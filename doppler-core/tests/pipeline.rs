@@ -60,6 +60,8 @@ fn prompts_that_cannot_be_taken_change_nothing() {
             assert_says(&pipeline.forward(&[1; 46], 1).await.unwrap_err(), &["49 tokens", "48", "max_seq_len"]);
             assert_says(&pipeline.forward(&[1, 9999], 1).await.unwrap_err(), &["9999", "307"]);
             assert_says(&pipeline.forward(&[1], 2).await.unwrap_err(), &["2 rows", "1 tokens"]);
+            assert_says(&pipeline.profile_rows(&[]).unwrap_err(), &["no tokens", "at least one"]);
+            assert_says(&pipeline.profile_rows(&[1, 9999]).unwrap_err(), &["9999", "307"]);
             assert_says(&pipeline.rewind(4).unwrap_err(), &["position 4", "ends at 3"]);
             assert_eq!(pipeline.tokens(), [5, 6, 7]);
             pipeline.rewind(2).unwrap();

@@ -197,6 +197,7 @@ impl DecoderPipeline {
     /// # Errors
     /// As [`Pipeline::forward`].
     pub fn profile_rows(&mut self, tokens: &[u32]) -> Result<Option<KernelTimes>, Error> {
+        self.check_ids(tokens)?;
         self.forget_flight();
         self.computed = self.valid();
         self.reserve(self.computed + tokens.len())?;
@@ -261,6 +262,18 @@ impl DecoderPipeline {
             self.position_there = Some(position);
         }
         Ok(())
+    }
+
+    /// Whether there are tokens, all of the vocabulary.
+    fn check_ids(&self, tokens: &[u32]) -> Result<(), Error> {
+        let vocab_size = self.config().vocab_size;
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        match tokens.iter().find(|id| **id as usize >= vocab_size) {
+            Some(&id) => Err(Error::TokenOutOfRange { id, vocab_size }),
+            None => Ok(()),
+        }
     }
 
     /// Gives up tokens on their way and logits that are no longer those of the last token.
@@ -347,16 +360,11 @@ impl Pipeline for DecoderPipeline {
     }
 
     async fn forward(&mut self, tokens: &[u32], rows: usize) -> Result<Logits, Error> {
-        let vocab_size = self.config().vocab_size;
-        if tokens.is_empty() {
-            return Err(Error::EmptyPrompt);
-        }
+        self.check_ids(tokens)?;
         if rows > tokens.len() {
             return Err(Error::LogitRows { rows, tokens: tokens.len() });
         }
-        if let Some(&id) = tokens.iter().find(|id| **id as usize >= vocab_size) {
-            return Err(Error::TokenOutOfRange { id, vocab_size });
-        }
+        let vocab_size = self.config().vocab_size;
         let values = self.compute(tokens, rows).await?;
         self.tokens.extend_from_slice(tokens);
         self.logits = (rows > 0).then(|| values[values.len() - vocab_size..].to_vec());

@@ -241,8 +241,10 @@ mod tests {
                         let [wg, lanes, results, together] =
                             ["WG", "LANES", "RESULTS", "TOGETHER"].map(|name| variant.constant(name));
                         assert!(lanes.is_power_of_two() && (4..=32).contains(&lanes), "{kernel:?} {}", variant.name);
-                        let turns = results.div_ceil(wg / lanes * together);
-                        assert!(turns <= 2, "{kernel:?} {}", variant.name);
+                        // Only gate and up of one long row take two.
+                        let two = (kernel.name(), variant.name, rows) == ("linear_gated", "subgroup_256x2", 1);
+                        let most = if two && in_features >= 4096 { 2 } else { 1 };
+                        assert!(results.div_ceil(wg / lanes * together) <= most, "{kernel:?} {}", variant.name);
                     }
                 }
             }
