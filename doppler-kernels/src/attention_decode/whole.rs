@@ -30,10 +30,8 @@ pub const ENTRY: Entry = Entry {
 /// Workgroup memory that writing int8 takes without subgroups.
 const A8_BYTES: usize = 8 * WG;
 
-/// The same of putting so many pieces of a group of heads together.
-fn last_bytes(group: usize, pieces: usize) -> usize {
-    8 * group * pieces + 20 * WG + 16
-}
+/// The same of putting pieces together.
+const LAST_BYTES: usize = 24 * WG + 16;
 
 /// The variant of a head a workgroup.
 const BY_LANES: &str = "subgroup";
@@ -107,13 +105,9 @@ impl Kernel for AttentionWhole {
         let few = self.0.splits <= Self::MOST_PIECES;
         let mut variants = Vec::new();
         if few {
-            let last = last_bytes(self.0.group(), Self::MOST_PIECES);
-            variants = self.0.subgroups_32(&coherent, &[LAST_END, shared::A8_SUBGROUP], last);
+            variants = self.0.subgroups_32(&coherent, &[LAST_END, shared::A8_SUBGROUP], LAST_BYTES);
         }
-        for variant in &mut variants {
-            variant.needs.coherent = true;
-            variant.consts.push(("MOST_PIECES", Self::MOST_PIECES as u32));
-        }
+        variants.iter_mut().for_each(|variant| variant.needs.coherent = true);
         let one_piece = |mut variant: Variant| {
             variant.consts.iter_mut().filter(|(name, _)| *name == "ONE_PIECE").for_each(|(_, value)| *value = 1);
             variant
@@ -124,13 +118,9 @@ impl Kernel for AttentionWhole {
         }
         if few {
             let files = [HEADS, include_str!("main.wgsl"), LAST_END, shared::A8];
-            // Little memory: room for more pieces than these comes with another shader.
-            let pieces = self.0.splits.next_power_of_two();
-            let more = A8_BYTES + last_bytes(self.0.group(), pieces);
-            for mut variant in self.0.variants_with(&coherent, &files, more) {
+            for mut variant in self.0.variants_with(&coherent, &files, A8_BYTES + LAST_BYTES) {
                 variant.name = "coherent";
                 variant.needs.coherent = true;
-                variant.consts.push(("MOST_PIECES", pieces as u32));
                 variants.push(variant);
             }
         }

@@ -50,7 +50,7 @@ fn main(
         hidden[at] = value;
     }
     write_a8(thread, value * norm_weight[at % cols], cols, at / cols, at % cols / 32u, valid);
-    let block = block_energy(thread, value);
+    let block = block_energy(thread, value, valid);
     if valid && (thread & 31u) == 0u {
         energy[at / 32u] = block;
     }

@@ -2,8 +2,8 @@
 
 use doppler_rdrr::{Activation, DType};
 
-use super::{A8, FEATURES, NORM, PARAMS, Shape, cases, params, product, shape, variants};
-use crate::kernel::{grid, host_by_reference};
+use super::{A8, FEATURES, NORM, PARAMS, Shape, cases, params, product, shape, variants, workgroups};
+use crate::kernel::host_by_reference;
 use crate::{Entry, GatedActivation, Kernel, Operand, Variant};
 
 /// `y = activation(x · gateᵀ) · (x · upᵀ)`, each product with the factor of the norm before it.
@@ -62,6 +62,9 @@ impl Kernel for LinearGated {
             (1, _) => {
                 [shape("subgroup_512x1", 512, 1), shape("subgroup_256x2", 256, 2), shape("subgroup_256x1", 256, 1)]
             }
+            (2, _) | (..=4, ..4096) => {
+                [shape("subgroup_512x1", 512, 1), shape("subgroup_256x2", 256, 2), shape("subgroup_256x1", 256, 1)]
+            }
             // As many sums as registers hold.
             _ => [shape("subgroup_256x2", 256, 2), shape("subgroup_512x1", 512, 1), shape("subgroup_512x2", 512, 2)],
         };
@@ -87,8 +90,8 @@ impl Kernel for LinearGated {
         params(self.eps, 1.0)
     }
 
-    fn workgroups(&self, _: &Variant) -> [u32; 3] {
-        grid(self.out_features / FEATURES)
+    fn workgroups(&self, variant: &Variant) -> [u32; 3] {
+        workgroups(variant, self.out_features, FEATURES)
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {

@@ -1,5 +1,5 @@
 // y = activation(x . gate^T) * (x . up^T) in blocks of int8, the rows of gate before those of up: 32 outputs a workgroup.
-@group(0) @binding(2) var<storage, read_write> y: array<u32>;          // [ROWS, out_features], A8
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;          // [ALL_ROWS, out_features], A8
 
 fn weight_row(first: u32, i: u32) -> u32 {
     return first + select(i, OUT_FEATURES + i - 32u, i >= 32u);
@@ -12,11 +12,15 @@ fn main(inv: Inv) {
         return;
     }
     products(inv, group * 32u);
-    for (var r = 0u; r < ROWS; r++) {
+    // A row by 32 invocations.
+    for (var first = 0u; first < ROWS; first += WG / 32u) {
+        let r = first + inv.thread / 32u;
+        let i = inv.thread % 32u;
+        let own = has_row(inv, r);
         var v = 0.0;
-        if inv.thread < 32u {
-            v = activate(result(r, inv.thread)) * result(r, 32u + inv.thread);
+        if own {
+            v = activate(result(r, i)) * result(r, 32u + i);
         }
-        write_a8(inv.thread, v, OUT_FEATURES, r, group, inv.thread < 32u);
+        write_a8(inv.thread, v, OUT_FEATURES, row_of(inv, r), group, own);
     }
 }

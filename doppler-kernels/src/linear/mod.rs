@@ -7,6 +7,7 @@ mod residual;
 
 use doppler_rdrr::DType;
 
+use crate::kernel::grid;
 use crate::{Tier, Variant, shared};
 
 pub use gated::{ENTRY as GATED_ENTRY, LinearGated};
@@ -94,10 +95,12 @@ struct Shape {
     results: u32,
     /// Turns in which it takes them.
     turns: u32,
+    /// Rows of activations of a workgroup, at most.
+    rows: u32,
 }
 
 const fn shape(name: &'static str, wg: u32, together: u32, results: u32) -> Shape {
-    Shape { name, wg, together, results, turns: 1 }
+    Shape { name, wg, together, results, turns: 1, rows: MOST_ROWS as u32 }
 }
 
 /// `shapes` for devices with subgroups of 32, then what others take. `files` may ask for [`shared::A8`], which stands for its
@@ -113,7 +116,8 @@ fn variants(
     let variant = |shape: Shape, needs: Tier, [lanes, chunk]: [u32; 2], a8, team| {
         let consts = vec![
             ("WG", shape.wg),
-            ("ROWS", rows as u32),
+            ("ROWS", shape.rows.min(rows as u32)),
+            ("ALL_ROWS", rows as u32),
             ("RESULTS", shape.results),
             ("TOGETHER", shape.together),
             ("LANES", lanes),
@@ -133,10 +137,10 @@ fn variants(
         // A turn's rows at once, if they have strips for as many lanes.
         let lanes = shape.turns * shape.wg * shape.together / shape.results;
         let lanes = lanes.clamp(4, strips.next_power_of_two().clamp(4, 32));
+        let rows = shape.rows.min(rows as u32);
         // Of few steps, one row of activations comes sooner from memory.
-        let chunk = if rows == 1 && strips <= 2 * lanes { 0 } else { chunk(strips, rows as u32, lanes) };
+        let chunk = if rows == 1 && strips <= 2 * lanes { 0 } else { chunk(strips, rows, lanes) };
         let rounded = |bytes: u32| bytes.next_multiple_of(16);
-        let rows = rows as u32;
         // Activations, results and the factors of norms.
         let workgroup_bytes = rows * chunk * STRIP_BYTES + rounded(4 * rows * shape.results) + rounded(4 * rows);
         let needs = Tier { invocations: shape.wg, subgroup_size: 32, workgroup_bytes, ..Tier::SUBGROUP };
@@ -152,6 +156,12 @@ fn variants(
     variants.push(any("subgroup", Tier::SUBGROUP, 32, include_str!("team_subgroup.wgsl")));
     variants.push(any("portable", Tier::PORTABLE, 16, include_str!("team_portable.wgsl")));
     variants
+}
+
+/// Workgroups of a variant that takes `features` at a time.
+fn workgroups(variant: &Variant, out_features: usize, features: usize) -> [u32; 3] {
+    let [x, y, _] = grid(out_features.div_ceil(features));
+    [x, y, variant.constant("ALL_ROWS").div_ceil(variant.constant("ROWS"))]
 }
 
 /// Strips of each row of activations that are in workgroup memory at a time: all, or as many steps as are within what nearly

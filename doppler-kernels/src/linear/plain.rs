@@ -2,8 +2,8 @@
 
 use doppler_rdrr::DType;
 
-use super::{NO_NORM, NORM, STRIP, Shape, cases, product, shape, variants};
-use crate::kernel::{grid, host_by_reference};
+use super::{NO_NORM, NORM, STRIP, Shape, cases, product, shape, variants, workgroups};
+use crate::kernel::host_by_reference;
 use crate::{Entry, Kernel, Operand, Variant};
 
 /// `y[r, y_offset + n] = Σ_k x[r, k] · weight[n, k]`, with the factor that an RMS norm before it still owes:
@@ -68,13 +68,20 @@ impl Kernel for Linear {
         // long row, or several sums of one, as long as workgroups stay many.
         let many = self.out_features > 16_384;
         let lanes = match (self.rows, self.in_features) {
-            (1, 4096..) if many => 16,
+            (1 | 5.., 4096..) if many => 16,
             (1, _) => 32,
             _ if many => 8,
+            (..=4, _) => 32,
             _ => 16,
         };
-        let wide = self.shape("subgroup_128x2", 128, 2, lanes);
-        let large = self.shape("subgroup_256x1", 256, 1, lanes);
+        let [small, large] = [self.shape("subgroup_128x2", 128, 2, lanes), self.shape("subgroup_256x1", 256, 1, lanes)];
+        let (wide, large) = match (self.rows, many) {
+            // Of many sums, activations are the more worth sharing.
+            (5.., true) => (self.shape("subgroup_256x2", 256, 2, lanes), large),
+            // Workgroups that share out the rows of activations, too.
+            (5.., false) => (small, Shape { rows: 4, ..large }),
+            _ => (small, large),
+        };
         let blocks = self.shape("subgroup_512x1", 512, 1, 16);
         let shapes = match (self.rows, self.out_features, self.in_features) {
             (_, ..=4096, ..1024) => [blocks, wide, large],
@@ -108,7 +115,7 @@ impl Kernel for Linear {
     }
 
     fn workgroups(&self, variant: &Variant) -> [u32; 3] {
-        grid(self.out_features.div_ceil(variant.constant("RESULTS") as usize))
+        workgroups(variant, self.out_features, variant.constant("RESULTS") as usize)
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {

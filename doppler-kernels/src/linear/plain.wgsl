@@ -1,5 +1,5 @@
 // y = x . weight^T: RESULTS output features a workgroup, of a matrix or of a part of its rows.
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;          // [ROWS, y_stride]
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;          // [ALL_ROWS, y_stride]
 
 fn weight_row(first: u32, i: u32) -> u32 {
     return min(first + i, OUT_FEATURES - 1u);
@@ -11,7 +11,9 @@ fn main(inv: Inv) {
     products(inv, first);
     if inv.thread < RESULTS && first + inv.thread < OUT_FEATURES {
         for (var r = 0u; r < ROWS; r++) {
-            y[r * params.y_stride + params.y_offset + first + inv.thread] = result(r, inv.thread);
+            if has_row(inv, r) {
+                y[row_of(inv, r) * params.y_stride + params.y_offset + first + inv.thread] = result(r, inv.thread);
+            }
         }
     }
 }

@@ -1,12 +1,12 @@
-// The dot products of a workgroup's RESULTS weight rows with all ROWS rows of activations. A team has TOGETHER weight rows at
-// a time, each lane a strip of all of them: 64 weights, which are unpacked once for all rows of activations, whose own strip
+// The dot products of a workgroup's RESULTS weight rows with its ROWS of ALL_ROWS rows of activations. A team has TOGETHER
+// weight rows at a time, each lane a strip of all of them: 64 weights, which are unpacked once for all rows of activations, whose own strip
 // is loaded once for TOGETHER of weights.
 //
 // Each format has `struct Raw`, `load_strip`, which only loads, so that several are in flight, `struct Weights` and
 // `unpack_strip`; `struct Activations`, `activations` and `add_dot` are of the format or of several alike (`strips/pairs*.wgsl`).
 // Activations come as `x_*.wgsl` has them.
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;          // [ROWS, in_features], A8
+@group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;          // [ALL_ROWS, in_features], A8
 
 const STRIPS: u32 = IN_FEATURES / 64u;
 // A row of activations, in 16 bytes: of each strip the four sixteens, in a plane each, and what is told of both blocks.
@@ -19,6 +19,28 @@ var<workgroup> norm_factors: array<f32, ROWS>;
 
 fn dot16(w: vec4<u32>, q: vec4<u32>) -> i32 {
     return dot4I8Packed(w.x, q.x) + dot4I8Packed(w.y, q.y) + dot4I8Packed(w.z, q.z) + dot4I8Packed(w.w, q.w);
+}
+
+// How many sums a team has at the end of a turn: of each row of activations, each of its weight rows.
+const SUMS: u32 = TOGETHER * ROWS;
+
+// Two steps are so few that the next strips are asked for before these are used, where one row leaves the registers.
+const DEEP: bool = AHEAD && SUMS == 1u && STRIPS <= 2u * LANES;
+
+// The workgroup's first row.
+fn first_row(inv: Inv) -> u32 {
+    return select(inv.group.z * ROWS, 0u, ROWS == ALL_ROWS);
+}
+
+// A row of the workgroup, or the last one if it is beyond that.
+fn row_of(inv: Inv, r: u32) -> u32 {
+    let row = first_row(inv) + r;
+    return select(min(row, ALL_ROWS - 1u), row, ALL_ROWS % ROWS == 0u);
+}
+
+// Whether the workgroup has such a row.
+fn has_row(inv: Inv, r: u32) -> bool {
+    return r < ROWS && first_row(inv) + r < ALL_ROWS;
 }
 
 // Whether every lane has a strip in every step: then nothing has to be kept in bounds.
@@ -50,7 +72,7 @@ fn products(inv: Inv, first_feature: u32) {
         if turn == 0u {
             find_norm_factors(inv);
         }
-        var sums: array<f32, TOGETHER * ROWS>;
+        var sums: array<f32, SUMS>;
         for (var first_step = 0u; first_step < steps; first_step += CHUNK_STEPS) {
             if turn == 0u || steps > CHUNK_STEPS {
                 take_activations(inv, first_step, turn + first_step > 0u);
@@ -61,34 +83,44 @@ fn products(inv: Inv, first_feature: u32) {
                 // Where there are many steps, a load too many costs less than a branch does.
                 let goes_on = AHEAD && (steps > 2u || step + 1u < steps);
                 let next = strip_of(inv, min(step + 1u, steps - 1u));
+                var ahead: array<Raw, TOGETHER>;
                 var w: array<Weights, TOGETHER>;
                 for (var t = 0u; t < TOGETHER; t++) {
+                    if DEEP && goes_on {
+                        ahead[t] = load_strip(rows[t], next);
+                    }
                     if !AHEAD {
                         raw[t] = load_strip(rows[t], strip);
                     }
                     w[t] = unpack_strip(raw[t], strip);
                 }
                 for (var r = 0u; r < ROWS; r++) {
-                    let own = activations(place_of_strip(strip, first_step), r * ROW_PITCH, inside);
+                    let own = activations(place_of_strip(strip, first_step), row_start(inv, r), inside);
                     for (var t = 0u; t < TOGETHER; t++) {
                         sums[r * TOGETHER + t] = add_dot(sums[r * TOGETHER + t], w[t], own);
                         // Those of the next step are asked for as soon as there is room.
                         if r == ROWS - 1u && goes_on {
-                            raw[t] = load_strip(rows[t], next);
+                            if DEEP {
+                                raw[t] = ahead[t];
+                            } else {
+                                raw[t] = load_strip(rows[t], next);
+                            }
                         }
                     }
                 }
             }
         }
-        for (var i = 0u; i < TOGETHER * ROWS; i++) {
-            let sum = team_sum(inv, sums[i]);
-            let own = first + i % TOGETHER;
-            if own < RESULTS && lane.x == 0u {
-                results[i / TOGETHER * RESULTS + own] = sum;
-            }
-        }
+        add_up(inv, first, sums);
     }
     workgroupBarrier();
+}
+
+// Keeps the i-th sum of a turn, which begins with result `first`.
+fn keep(first: u32, i: u32, sum: f32) {
+    let own = first + i % TOGETHER;
+    if i < SUMS && own < RESULTS {
+        results[i / TOGETHER * RESULTS + own] = sum;
+    }
 }
 
 // The product of row r of the activations with weight row i of the workgroup.

@@ -2,8 +2,8 @@
 
 use doppler_rdrr::DType;
 
-use super::{A8, FEATURES, NO_NORM, PARAMS, cases, params, product, shape, variants};
-use crate::kernel::{grid, host_by_reference};
+use super::{A8, FEATURES, NO_NORM, PARAMS, Shape, cases, params, product, shape, variants, workgroups};
+use crate::kernel::host_by_reference;
 use crate::quantize::energy;
 use crate::{Access, Entry, Kernel, Operand, Variant};
 
@@ -39,6 +39,16 @@ pub const ENTRY: Entry = Entry {
     strategy: cases::residual_strategy,
 };
 
+impl LinearResidual {
+    /// Rows of activations that a workgroup takes of several, so that a large device has one for each of its processors: two at
+    /// most where outputs are too few for that, as weights are read again for others.
+    fn rows_of_one(&self) -> u32 {
+        const PROCESSORS: usize = 128;
+        let blocks = self.out_features / FEATURES;
+        if blocks >= PROCESSORS { self.rows as u32 } else { (self.rows * blocks).div_ceil(PROCESSORS).min(2) as u32 }
+    }
+}
+
 impl Kernel for LinearResidual {
     fn name(&self) -> &'static str {
         ENTRY.name
@@ -55,8 +65,15 @@ impl Kernel for LinearResidual {
             (1, _) => {
                 [shape("subgroup_1024x1", 1024, 1), shape("subgroup_512x2", 512, 2), shape("subgroup_512x1", 512, 1)]
             }
-            // As many sums as registers hold.
-            _ => [shape("subgroup_512x2", 512, 2), shape("subgroup_512x1", 512, 1), shape("subgroup_256x2", 256, 2)],
+            (rows, in_features) => {
+                let own = self.rows_of_one();
+                let some = |name, wg| Shape { rows: own, ..shape(name, wg, 1) };
+                let (large, small) = (some("subgroup_1024x1", 1024), some("subgroup_512x1", 512));
+                // All rows, as many sums as registers hold.
+                let all = shape("subgroup_512x2", 512, 2);
+                let few = rows <= 4 && own <= 2;
+                if few && in_features >= 1024 { [large, small, all] } else { [small, large, all] }
+            }
         };
         let files = [A8, NO_NORM, include_str!("residual.wgsl")];
         variants(
@@ -84,8 +101,8 @@ impl Kernel for LinearResidual {
         params(0.0, self.scale)
     }
 
-    fn workgroups(&self, _: &Variant) -> [u32; 3] {
-        grid(self.out_features / FEATURES)
+    fn workgroups(&self, variant: &Variant) -> [u32; 3] {
+        workgroups(variant, self.out_features, FEATURES)
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {

@@ -4,6 +4,11 @@ const CHUNK_STEPS: u32 = STRIPS;
 
 fn take_activations(inv: Inv, first_step: u32, again: bool) {}
 
+// Where a row of the workgroup begins.
+fn row_start(inv: Inv, r: u32) -> u32 {
+    return row_of(inv, r) * ROW_PITCH;
+}
+
 // Where a strip is in a plane.
 fn place_of_strip(strip: u32, first_step: u32) -> u32 {
     return strip;

@@ -12,9 +12,15 @@ fn take_activations(inv: Inv, first_step: u32, again: bool) {
     }
     for (var i = inv.thread; i < ROWS * 5u * CHUNK; i += WG) {
         let strip = min(first_step * LANES + i % CHUNK, STRIPS - 1u);
-        staged[i] = x[i / CHUNK * STRIPS + strip];
+        let plane = first_row(inv) * 5u + i / CHUNK;
+        staged[i] = x[select(min(plane, ALL_ROWS * 5u - 1u), plane, ALL_ROWS % ROWS == 0u) * STRIPS + strip];
     }
     workgroupBarrier();
+}
+
+// Where a row of the workgroup begins.
+fn row_start(inv: Inv, r: u32) -> u32 {
+    return r * ROW_PITCH;
 }
 
 // Where a strip is in a plane.

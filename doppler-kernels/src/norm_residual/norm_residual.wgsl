@@ -38,7 +38,7 @@ fn main(inv: Inv) {
             hidden[start + i] = h;
         }
         write_a8(inv.lane, h * norm_weight[min(i, params.cols - 1u)], params.cols, row, i / 32u, valid);
-        let squares = block_energy(inv.lane, h);
+        let squares = block_energy(inv.lane, h, valid);
         if valid && (inv.lane & 31u) == 0u {
             energy[(start + i) / 32u] = squares;
         }

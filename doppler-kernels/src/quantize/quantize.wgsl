@@ -26,7 +26,7 @@ fn main(
     let scaled = value * weight[at % params.cols];
     let col = at % params.cols;
     write_a8(thread, scaled, params.cols, at / params.cols, col / 32u, valid);
-    let block = block_energy(thread, value);
+    let block = block_energy(thread, value, valid);
     if valid && (thread & 31u) == 0u {
         energy[at / 32u] = block;
     }

@@ -72,13 +72,13 @@ fn write_a8_quad(thread: u32, value: vec4<f32>, cols: u32, row: u32, block: u32,
     workgroupBarrier();
 }
 
-// The sum of squares of the block of 32 that this invocation belongs to; its first invocation gets it.
-fn block_energy(thread: u32, value: f32) -> f32 {
+// The sum of squares of the block of 32 that this invocation belongs to; its first invocation gets it, if the block is `valid`.
+fn block_energy(thread: u32, value: f32, valid: bool) -> f32 {
     workgroupBarrier();
     a8_values[thread] = value * value;
     workgroupBarrier();
     var sum = 0.0;
-    if (thread & 31u) == 0u {
+    if valid && (thread & 31u) == 0u {
         for (var i = 0u; i < 32u; i++) {
             sum += a8_values[thread + i];
         }

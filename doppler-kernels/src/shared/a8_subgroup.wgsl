@@ -4,6 +4,9 @@
 // Every 32 consecutive invocations hold the values of one block of row `row`; `block` is the invocation's own, written if
 // `valid`.
 fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: bool) {
+    if !valid {
+        return;
+    }
     let lane = thread & 31u;
     let start = row * (cols / 32u) * 10u;
     var largest = abs(value);
@@ -21,10 +24,10 @@ fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: boo
     var word = u32(quant & 255) << (8u * (lane & 3u));
     word |= subgroupShuffleXor(word, 1u);
     word |= subgroupShuffleXor(word, 2u);
-    if valid && (lane & 3u) == 0u {
+    if (lane & 3u) == 0u {
         y[start + (block % 2u * 2u + lane / 16u) * (cols / 16u) + block / 2u * 4u + lane / 4u % 4u] = word;
     }
-    if valid && lane == 0u {
+    if lane == 0u {
         let info = start + cols / 4u + block * 2u;
         y[info] = bitcast<u32>(largest / 127.0);
         y[info + 1u] = (u32(sum) & 65535u) | (u32(upper) << 16u);
@@ -58,8 +61,11 @@ fn write_a8_quad(thread: u32, value: vec4<f32>, cols: u32, row: u32, block: u32,
     }
 }
 
-// The sum of squares of the block of 32 that this invocation belongs to; its first invocation gets it.
-fn block_energy(thread: u32, value: f32) -> f32 {
+// The sum of squares of the block of 32 that this invocation belongs to; its first invocation gets it, if the block is `valid`.
+fn block_energy(thread: u32, value: f32, valid: bool) -> f32 {
+    if !valid {
+        return 0.0;
+    }
     var sum = value * value;
     for (var half = 16u; half > 0u; half /= 2u) {
         sum += subgroupShuffleXor(sum, half);
