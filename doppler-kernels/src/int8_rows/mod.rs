@@ -46,7 +46,7 @@ impl Kernel for Int8Rows {
             name: "portable",
             needs: Tier::PORTABLE,
             consts: vec![("WG", 64), ("ELEMENTS", 32)],
-            files: vec![params, include_str!("portable.wgsl")],
+            files: vec![params, shared::A8_PLACES, include_str!("portable.wgsl")],
         };
         vec![subgroup, portable]
     }

@@ -20,18 +20,15 @@ fn main(
     let magnitude = max(max(largest.x, largest.y), max(largest.z, largest.w));
     // The least positive number instead of zero: an all-zero block divides by it.
     let inverse = 127.0 / max(magnitude, 1e-30);
-    let start = at / blocks * blocks * 10u;
+    let row = at / blocks;
     let block = at % blocks;
-    let plane = start + block % 2u * (params.cols / 8u) + block / 2u * 4u;
+    let start = a8_row(params.cols, row);
     var sums = vec2<i32>(0);
     for (var i = 0u; i < 8u; i++) {
         let quants = vec4<i32>(clamp(round(x[at * 8u + i] * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
         let sum = quants.x + quants.y + quants.z + quants.w;
         sums += select(vec2<i32>(0, sum), vec2<i32>(sum, 0), i < 4u);
-        let bytes = vec4<u32>(quants) & vec4<u32>(255u);
-        y[plane + i / 4u * (params.cols / 16u) + i % 4u] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+        y[start + a8_word(params.cols, block, i)] = a8_bytes(quants);
     }
-    let info = start + params.cols / 4u + block * 2u;
-    y[info] = bitcast<u32>(magnitude / 127.0);
-    y[info + 1u] = (u32(sums.x) & 65535u) | (u32(sums.y) << 16u);
+    write_a8_info(params.cols, row, block, magnitude, sums.x, sums.y);
 }

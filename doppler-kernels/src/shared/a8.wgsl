@@ -1,6 +1,4 @@
-// Writing activations as int8 (`A8`): a row of `cols` elements is cols / 4 words of quants, then for each block of 32 its scale
-// and the sums of both halves. Of each 64 quants the four sixteens are in four planes, one behind the other. The binding
-// `y: array<u32>` takes them. Contains barriers: call in uniform control flow, with WG a multiple of 32.
+// Writing activations as int8 (a8_places.wgsl). Contains barriers: call in uniform control flow, with WG a multiple of 32.
 
 var<workgroup> a8_values: array<f32, WG>;
 var<workgroup> a8_sums: array<i32, WG>;
@@ -12,7 +10,7 @@ fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: boo
     workgroupBarrier();
     let first = thread & ~31u;
     let word = thread & 31u;
-    let start = row * (cols / 32u) * 10u;
+    let start = a8_row(cols, row);
     var largest = 0.0;
     if word < 8u {
         for (var i = 0u; i < 32u; i++) {
@@ -26,18 +24,14 @@ fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: boo
         }
         a8_sums[thread] = quants.x + quants.y + quants.z + quants.w;
         if valid {
-            let bytes = vec4<u32>(quants) & vec4<u32>(255u);
-            let at = start + (block % 2u * 2u + word / 4u) * (cols / 16u) + block / 2u * 4u + word % 4u;
-            y[at] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+            y[start + a8_word(cols, block, word)] = a8_bytes(quants);
         }
     }
     workgroupBarrier();
     if valid && word == 0u {
         let low = a8_sums[first] + a8_sums[first + 1u] + a8_sums[first + 2u] + a8_sums[first + 3u];
         let high = a8_sums[first + 4u] + a8_sums[first + 5u] + a8_sums[first + 6u] + a8_sums[first + 7u];
-        let info = start + cols / 4u + block * 2u;
-        y[info] = bitcast<u32>(largest / 127.0);
-        y[info + 1u] = (u32(low) & 65535u) | (u32(high) << 16u);
+        write_a8_info(cols, row, block, largest, low, high);
     }
 }
 
@@ -45,7 +39,7 @@ fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: boo
 fn write_a8_quad(thread: u32, value: vec4<f32>, cols: u32, row: u32, block: u32, valid: bool) {
     let first = thread & ~7u;
     let quad = thread & 7u;
-    let start = row * (cols / 32u) * 10u;
+    let start = a8_row(cols, row);
     let size = abs(value);
     a8_values[thread] = max(max(size.x, size.y), max(size.z, size.w));
     workgroupBarrier();
@@ -58,16 +52,12 @@ fn write_a8_quad(thread: u32, value: vec4<f32>, cols: u32, row: u32, block: u32,
     a8_sums[thread] = quants.x + quants.y + quants.z + quants.w;
     workgroupBarrier();
     if valid {
-        let bytes = vec4<u32>(quants) & vec4<u32>(255u);
-        let word = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
-        y[start + (block % 2u * 2u + quad / 4u) * (cols / 16u) + block / 2u * 4u + quad % 4u] = word;
+        y[start + a8_word(cols, block, quad)] = a8_bytes(quants);
     }
     if valid && quad == 0u {
         let low = a8_sums[first] + a8_sums[first + 1u] + a8_sums[first + 2u] + a8_sums[first + 3u];
         let high = a8_sums[first + 4u] + a8_sums[first + 5u] + a8_sums[first + 6u] + a8_sums[first + 7u];
-        let info = start + cols / 4u + block * 2u;
-        y[info] = bitcast<u32>(largest / 127.0);
-        y[info + 1u] = (u32(low) & 65535u) | (u32(high) << 16u);
+        write_a8_info(cols, row, block, largest, low, high);
     }
     workgroupBarrier();
 }

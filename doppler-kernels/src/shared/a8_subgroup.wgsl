@@ -8,7 +8,7 @@ fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: boo
         return;
     }
     let lane = thread & 31u;
-    let start = row * (cols / 32u) * 10u;
+    let start = a8_row(cols, row);
     var largest = abs(value);
     for (var half = 16u; half > 0u; half /= 2u) {
         largest = max(largest, subgroupShuffleXor(largest, half));
@@ -25,19 +25,17 @@ fn write_a8(thread: u32, value: f32, cols: u32, row: u32, block: u32, valid: boo
     word |= subgroupShuffleXor(word, 1u);
     word |= subgroupShuffleXor(word, 2u);
     if (lane & 3u) == 0u {
-        y[start + (block % 2u * 2u + lane / 16u) * (cols / 16u) + block / 2u * 4u + lane / 4u % 4u] = word;
+        y[start + a8_word(cols, block, lane / 4u)] = word;
     }
     if lane == 0u {
-        let info = start + cols / 4u + block * 2u;
-        y[info] = bitcast<u32>(largest / 127.0);
-        y[info + 1u] = (u32(sum) & 65535u) | (u32(upper) << 16u);
+        write_a8_info(cols, row, block, largest, sum, upper);
     }
 }
 
 // The same where every 8 consecutive invocations hold the quads of one block.
 fn write_a8_quad(thread: u32, value: vec4<f32>, cols: u32, row: u32, block: u32, valid: bool) {
     let quad = thread & 7u;
-    let start = row * (cols / 32u) * 10u;
+    let start = a8_row(cols, row);
     let size = abs(value);
     var largest = max(max(size.x, size.y), max(size.z, size.w));
     for (var half = 4u; half > 0u; half /= 2u) {
@@ -50,14 +48,10 @@ fn write_a8_quad(thread: u32, value: vec4<f32>, cols: u32, row: u32, block: u32,
     sum += subgroupShuffleXor(sum, 1u);
     let upper = subgroupShuffleXor(sum, 4u);
     if valid {
-        let bytes = vec4<u32>(quants) & vec4<u32>(255u);
-        let word = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
-        y[start + (block % 2u * 2u + quad / 4u) * (cols / 16u) + block / 2u * 4u + quad % 4u] = word;
+        y[start + a8_word(cols, block, quad)] = a8_bytes(quants);
     }
     if valid && quad == 0u {
-        let info = start + cols / 4u + block * 2u;
-        y[info] = bitcast<u32>(largest / 127.0);
-        y[info + 1u] = (u32(sum) & 65535u) | (u32(upper) << 16u);
+        write_a8_info(cols, row, block, largest, sum, upper);
     }
 }
 

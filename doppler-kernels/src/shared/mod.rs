@@ -7,10 +7,12 @@ pub const REDUCE_SUBGROUP: &str = include_str!("reduce_subgroup.wgsl");
 /// `reduce_best`, `better`, `is_nan`: the largest (value, id) over a workgroup of `WG`.
 pub const REDUCE_BEST: &str = include_str!("reduce_best.wgsl");
 
+/// Where things of int8 activations are, for shaders that write them in a way of their own.
+pub const A8_PLACES: &str = include_str!("a8_places.wgsl");
 /// `write_a8`: 32 values of consecutive invocations as a block of int8 activations.
-pub const A8: &str = include_str!("a8.wgsl");
+pub const A8: &str = concat!(include_str!("a8_places.wgsl"), "\n", include_str!("a8.wgsl"));
 /// The same through subgroups of at least 32 lanes.
-pub const A8_SUBGROUP: &str = include_str!("a8_subgroup.wgsl");
+pub const A8_SUBGROUP: &str = concat!(include_str!("a8_places.wgsl"), "\n", include_str!("a8_subgroup.wgsl"));
 
 /// `half_scale`: the scale of a row in f16, by its largest magnitude.
 pub const HALF_SCALE: &str = include_str!("half_scale.wgsl");
