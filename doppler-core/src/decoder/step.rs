@@ -3,7 +3,8 @@
 //! Where the dispatches of a layer are the longer part of a step (on a large GPU each costs about as much as a small
 //! product), their number decides. A layer here has five: q, k and v; their attention, from bias to cache; o onto the residual
 //! stream; gate and up with their activation; down onto the residual stream. The attention is made in pieces, which one dispatch
-//! more puts together where they are many. The factor of an RMS norm is applied behind the next product, so that a norm costs none.
+//! more puts together where they are many; then one before it writes the new positions of several rows to the cache, which
+//! otherwise the attention does. The factor of an RMS norm is applied behind the next product, so that a norm costs none.
 //! Families that norm what a branch gives have two more, and one more where the values have another format than queries and
 //! keys.
 
@@ -210,14 +211,14 @@ impl Decoder {
         let (keys, values) = &cache.layers[i];
         let mut operands = vec![&s.qkv, &fused.vectors, table, start, keys, values];
         operands.extend(&s.values);
-        if rows > 1 {
-            r.record(AttentionAppend(attention.clone()), &operands)?;
-        }
         let (num_attention_heads, head_dim) = (c.num_attention_heads, c.head_dim);
         if let Some(whole) = whole_attention(&s.device, &attention, seen) {
             let partials = s.partials(num_attention_heads, whole.0.splits, head_dim + 4)?;
             operands.splice(6..6, [&partials, &s.arrivals, &s.attended]);
             return r.record(whole, &operands);
+        }
+        if rows > 1 {
+            r.record(AttentionAppend(attention.clone()), &operands)?;
         }
         let partials = s.partials(num_attention_heads, splits, head_dim + 2)?;
         operands.insert(6, &partials);

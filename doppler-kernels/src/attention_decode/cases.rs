@@ -46,10 +46,6 @@ enum Of {
 }
 
 impl Of {
-    fn attends(self) -> bool {
-        matches!(self, Of::Attention | Of::Whole)
-    }
-
     fn takes(self, d: &AttentionDecode) -> bool {
         self != Of::Whole || AttentionWhole(d.clone()).fits()
     }
@@ -88,8 +84,8 @@ fn case_of(label: &'static str, d: AttentionDecode, (position, rows): (usize, us
     let start = [position as f32];
     let appended = AttentionAppend(d.clone());
     let mut caches = vec![k, v];
-    if rows > 1 && of.attends() {
-        // The attention of several rows finds them all in the cache.
+    if rows > 1 && of == Of::Attention {
+        // It finds them all in the cache.
         let mut inputs: Vec<&[f32]> = vec![&new, &vectors, &table, &start, &caches[0], &caches[1]];
         inputs.extend(apart.then_some(&values[..]));
         caches = appended.reference(&inputs);
@@ -159,7 +155,7 @@ pub fn edge_cases() -> Vec<Case> {
 }
 
 /// What differs from the attention that ends in pieces: groups and heads that fill a workgroup and do not, more positions and
-/// pieces than it takes at a time, empty pieces, and everything else at once.
+/// pieces than it takes at a time, empty pieces, several new rows wherever they may lie, and everything else at once.
 pub fn whole_edge_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for kv in [DType::F16, DType::C8] {
@@ -172,6 +168,10 @@ pub fn whole_edge_cases() -> Vec<Case> {
         cases.push(case("empty pieces", (14, 2, 64, 5), 9, 1));
         cases.push(case("deep", (2, 2, 128, 540), 41, 1));
         cases.push(case("rows", (9, 3, 64, 130), 3, 5));
+        cases.push(case("rows from the first position on", (4, 2, 64, 0), 1, 8));
+        cases.push(case("rows across a step of one piece", (4, 2, 64, 60), 1, 8));
+        cases.push(case("rows across pieces, and empty ones", (14, 2, 64, 5), 9, 8));
+        cases.push(case("rows of large heads", (2, 1, 128, 33), 2, 8));
     }
     let f16 = |shape: Shape, splits| kernel(shape, DType::F16, splits);
     let case = |label, d: AttentionDecode, position, rows| case_of(label, d, (position, rows), Of::Whole, 9);
@@ -183,7 +183,19 @@ pub fn whole_edge_cases() -> Vec<Case> {
     let attention = Attention { sliding_window: Some(7), softcap: Some(5.0), ..base().attention };
     cases.push(case("window and cap", AttentionDecode { attention, rope: false, ..base() }, 40, 1));
     let all = AttentionDecode { bias: true, qk_norm: Some(1e-6), values_apart: true, ..base() };
-    cases.push(case("bias, norm of heads, values apart", all, 40, 3));
+    cases.push(case("bias, norm of heads, values apart", all.clone(), 40, 3));
+    let attention = Attention { kv: DType::C8, sliding_window: Some(11), ..base().attention };
+    cases.push(case("one piece of everything", AttentionDecode { attention, splits: 1, ..all.clone() }, 29, 8));
+    for (label, window, capacity) in
+        [("a window of fewer than the rows", 3, 44), ("rows up to the last position", 50, 40)]
+    {
+        let attention = Attention { sliding_window: Some(window), capacity, ..base().attention };
+        cases.push(case(label, AttentionDecode { attention, rotary_dim: 16, ..all.clone() }, 40, 6));
+    }
+    cases.push(case("rows without rotation", AttentionDecode { rope: false, ..base() }, 40, 4));
+    cases.push(case("rows of partial rotation", AttentionDecode { rotary_dim: 12, ..base() }, 40, 4));
+    let f32 = AttentionDecode { qk_norm: Some(1e-6), ..kernel((4, 2, 64, 40), DType::F32, 2) };
+    cases.push(case("rows of f32", f32, 40, 4));
     cases
 }
 

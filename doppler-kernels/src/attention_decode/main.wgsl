@@ -38,6 +38,15 @@ fn load_values(thread: u32, kv_head: u32, at: u32, end: u32) {
     }
 }
 
+// The value of position `t` of a tile instead of what came from memory, if it is this invocation's: of its `i`-th item.
+fn put_value(thread: u32, i: u32, t: u32, quad: Quad) {
+    for (var j = 0u; j < VALUES; j++) {
+        if thread / ITEMS + j * SLICES == t {
+            values_ahead[i * VALUES + j] = quad;
+        }
+    }
+}
+
 @compute @workgroup_size(WG)
 fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>) {
     if ROWS > 1u {
@@ -46,23 +55,15 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let kv_head = group.x;
     let piece = group.y;
     let range = piece_of(piece);
-    let position = range.position;
     let begin = range.begin;
     let end = range.end;
 
     // Everything that comes from memory is asked for before anything is waited for.
     load_keys(thread, kv_head, begin, end);
     load_values(thread, kv_head, begin, end);
-    load_new_value(thread, kv_head);
+    take_new(thread, kv_head);
     load_heads(thread, kv_head);
-    var new_value_quads: array<Quad, PER>;
-    for (var i = 0u; i < PER; i++) {
-        new_value_quads[i] = new_value_quad((thread % ITEMS + i * WG) % QUADS);
-    }
-    // Of several rows, those before this one must be in the cache already.
-    if ROWS == 1u && begin <= position && position < end {
-        write_cache(thread, kv_head, position);
-    }
+    let fresh = first_new(range);
 
     let slice = thread / ITEMS;
     var sums: array<vec4<f32>, PER>;
@@ -73,16 +74,15 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     }
     for (var at = begin; at < end; at += TILE) {
         let count = min(TILE, end - at);
+        let old = min(count, max(fresh, at) - at);
         for (var i = 0u; i < KEYS; i++) {
             let quad = thread + i * WG;
-            if quad < count * QUADS {
-                // The new position is not in memory yet, as far as this workgroup can see.
-                var value = keys[i];
-                if at + quad / QUADS == position {
-                    value = new_key_quad(quad % QUADS);
-                }
-                tile[quad / QUADS * PITCH + quad % QUADS] = value;
+            if quad < old * QUADS {
+                tile[quad / QUADS * PITCH + quad % QUADS] = keys[i];
             }
+        }
+        if old < count {
+            place_new(thread, kv_head, at, count, fresh);
         }
         workgroupBarrier();
         load_keys(thread, kv_head, at + TILE, end);
@@ -118,13 +118,9 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
                     for (var j = 0u; j < VALUES; j++) {
                         let t = slice + j * SLICES;
                         if t < count {
-                            var value = values_ahead[i * VALUES + j];
-                            if at + t == position {
-                                value = new_value_quads[i];
-                            }
                             let weight = exp(scores[h * TILE + t] - new_largest);
                             total += weight;
-                            sum += weight * unpack_quad(value);
+                            sum += weight * unpack_quad(values_ahead[i * VALUES + j]);
                         }
                     }
                     sums[i] = sum;

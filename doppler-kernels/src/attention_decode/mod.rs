@@ -61,6 +61,9 @@ pub const ENTRY: Entry = Entry {
 
 const WG: usize = 256;
 const HEADS: &str = include_str!("heads.wgsl");
+const NEW: &str = include_str!("new.wgsl");
+const NEW_ROW: &str = include_str!("new_row.wgsl");
+const MAIN: &str = include_str!("main.wgsl");
 const PIECES_END: &str = include_str!("pieces_end.wgsl");
 const TOGETHER: &str = include_str!("together.wgsl");
 const APART: &str = include_str!("apart.wgsl");
@@ -114,8 +117,14 @@ impl AttentionDecode {
 
     /// Variants that keep everything in registers, for heads that fill lanes evenly and groups that leave registers: two
     /// positions of a lane at a time, or four, which long pieces want. `end` is what becomes of pieces, with `more` bytes of
-    /// workgroup memory.
-    fn subgroups_32(&self, bindings: &[&'static str], end: &[&'static str], more: usize) -> Vec<Variant> {
+    /// workgroup memory; the keys and values of `new_rows` rows are made here.
+    fn subgroups_32(
+        &self,
+        bindings: &[&'static str],
+        end: &[&'static str],
+        more: usize,
+        new_rows: usize,
+    ) -> Vec<Variant> {
         let Attention { head_dim, .. } = self.attention;
         let (quads, group) = (head_dim / 4, self.group());
         let lanes = quads.min(32);
@@ -127,9 +136,10 @@ impl AttentionDecode {
         {
             return Vec::new();
         }
-        let files = [&[include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl")], end].concat();
-        let subgroups = WG / 32;
-        let bytes = 4 * head_dim * (group + 2 + subgroups * group) + 8 * subgroups * group + more;
+        let files = [&[NEW, include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl")], end].concat();
+        let (first, merged) = (group + 2 * new_rows, WG / 32 * group);
+        let heads = if new_rows > 1 { first.max(merged) } else { first + merged };
+        let bytes = 4 * head_dim * heads + 8 * merged + more;
         let variant = |(name, four)| {
             let mut variant = self.variants_with(bindings, &files, 0).pop()?;
             variant.name = name;
@@ -193,11 +203,11 @@ impl Kernel for AttentionDecode {
         } else {
             [include_str!("attend_together.wgsl"), TOGETHER]
         };
-        let mut variants = self.subgroups_32(&bindings, &[PIECES_END], 0);
-        let files = [HEADS, include_str!("main.wgsl"), PIECES_END];
-        variants.extend(self.variants_with(&bindings, &files, 0));
-        let rows = ("ROWS", self.attention.rows as u32);
-        variants.iter_mut().for_each(|variant| variant.consts.push(rows));
+        let new_rows = usize::from(self.attention.rows == 1);
+        let mut variants = self.subgroups_32(&bindings, &[PIECES_END], 0, new_rows);
+        variants.extend(self.variants_with(&bindings, &[HEADS, NEW, NEW_ROW, MAIN, PIECES_END], 0));
+        let rows = [("ROWS", self.attention.rows as u32), ("NEW_ROWS", new_rows as u32)];
+        variants.iter_mut().for_each(|variant| variant.consts.extend(rows));
         variants
     }
 
@@ -239,7 +249,7 @@ impl Kernel for AttentionDecode {
     }
 
     fn reference(&self, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
-        reference::attention_decode(self, inputs)
+        reference::attention_decode(self, inputs, self.attention.rows == 1)
     }
 
     fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {

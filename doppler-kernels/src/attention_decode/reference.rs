@@ -60,11 +60,11 @@ pub fn append(d: &AttentionDecode, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
     written(d, inputs, &prepare(d, inputs)).into()
 }
 
-pub fn attention_decode(d: &AttentionDecode, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
+/// `appends`: whether the rows' keys and values are written; otherwise the cache has them.
+pub fn attention_decode(d: &AttentionDecode, inputs: &[&[f32]], appends: bool) -> Vec<Vec<f32>> {
     let prepared = prepare(d, inputs);
-    let one = d.attention.rows == 1;
     let [keys, values] =
-        if one { written(d, inputs, &prepared) } else { [inputs[4], inputs[5]].map(|cache| cache.to_vec()) };
+        if appends { written(d, inputs, &prepared) } else { [inputs[4], inputs[5]].map(|cache| cache.to_vec()) };
     let split = AttentionSplit { attention: d.attention.clone(), splits: d.splits };
     let partials = split.reference(&[&prepared.q, &keys, &values, inputs[3]]).remove(0);
     vec![keys, values, partials]

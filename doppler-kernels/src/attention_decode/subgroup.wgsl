@@ -11,9 +11,12 @@ const SUBGROUPS: u32 = WG / 32u;
 const POSITIONS: u32 = SUBGROUPS * 32u / LANES;
 const CHUNK: u32 = (2u + 2u * FOUR) * POSITIONS;
 
-// The queries of the group, the new key and the new value.
-var<workgroup> new_heads: array<vec4<f32>, (GROUP + 2u) * QUADS>;
-var<workgroup> merged: array<vec4<f32>, SUBGROUPS * GROUP * QUADS>;
+// Heads that are turned, each by a subgroup; of one row, its value as well.
+const TURNED: u32 = GROUP + select(NEW_ROWS, 2u, NEW_ROWS == 1u);
+// The heads that subgroups keep at the end come behind those; several rows leave them no room, and they take their place.
+const FIRST_MERGED: u32 = select(GROUP + 2u * NEW_ROWS, 0u, NEW_ROWS > 1u);
+
+var<workgroup> new_heads: array<vec4<f32>, max(GROUP + 2u * NEW_ROWS, FIRST_MERGED + SUBGROUPS * GROUP) * QUADS>;
 // The largest score of a head in a subgroup, and the sum of its weights.
 var<workgroup> merged_totals: array<vec2<f32>, SUBGROUPS * GROUP>;
 
@@ -120,12 +123,13 @@ fn add_values(scores: Scores, values: Quads, seen: bool) {
     }
 }
 
-// The new position is not in memory yet, as far as this workgroup can see.
-fn with_new(quads: Quads, which: u32, thread: u32, is_new: bool) -> Quads {
+// The `index`-th new key or value, behind the head `first`, if there is such.
+fn with_new(quads: Quads, first: u32, thread: u32, index: u32, count: u32) -> Quads {
     var changed = quads;
-    if is_new {
+    if index < count {
+        let h = first + select(index, 0u, NEW_ROWS == 1u);
         for (var j = 0u; j < LANE_QUADS; j++) {
-            changed[j] = new_quad(which, j * LANES + thread % LANES);
+            changed[j] = new_quad(h, j * LANES + thread % LANES);
         }
     }
     return changed;
@@ -165,7 +169,7 @@ fn keep(thread: u32, f: u32, h: u32, most: f32, total: f32) {
         let s = sums[f * LANE_QUADS + j];
         let head = select(select(s[0], s[1], h == 1u), select(s[2], s[3], h == 3u), h >= 2u);
         if lane < LANES {
-            merged[own * QUADS + j * LANES + lane] = head;
+            new_heads[(FIRST_MERGED + own) * QUADS + j * LANES + lane] = head;
         }
     }
     if lane == 0u {
@@ -199,23 +203,32 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         v2 = load_values(thread, kv_head, own + 2u * POSITIONS, end);
         v3 = load_values(thread, kv_head, own + 3u * POSITIONS, end);
     }
+    let fresh = first_new(range);
+    var own_values: array<vec4<f32>, VALUES_EACH>;
+    if NEW_ROWS > 1u {
+        own_values = values_of_rows(thread, kv_head, range, fresh);
+    }
     // Loops here have as many rounds as constants say: those that begin at an invocation's own place are unrolled in vain.
-    for (var first = 0u; first < GROUP + 2u; first += SUBGROUPS) {
+    for (var first = 0u; first < TURNED; first += SUBGROUPS) {
         let h = first + subgroup;
-        if h <= GROUP {
-            turn_head(h, kv_head, thread % 32u);
-        } else if h == GROUP + 1u {
+        if NEW_ROWS > 1u {
+            turn_of_rows(h, kv_head, thread % 32u, range, fresh);
+        } else if h < GROUP + NEW_ROWS {
+            turn_head(h, kv_head, thread % 32u, h);
+        } else if h < GROUP + 2u * NEW_ROWS {
             take_value(kv_head, thread % 32u);
         }
     }
+    if NEW_ROWS > 1u {
+        keep_values(thread, own_values);
+    }
     workgroupBarrier();
-    let fresh = select(range.end, range.position, ROWS == 1u);
-    if fresh >= range.begin && fresh < range.end {
-        let head = fresh * params.num_key_value_heads + kv_head;
+    if NEW_ROWS != 0u && holds(range, fresh, row) {
+        let head = (fresh + row) * params.num_key_value_heads + kv_head;
         // A head is no more than that.
         if thread < QUADS {
-            store_key(head, thread, new_quad(GROUP, thread));
-            store_value(head, thread, new_quad(GROUP + 1u, thread));
+            store_key(head, thread, new_quad(GROUP + row, thread));
+            store_value(head, thread, new_quad(GROUP + NEW_ROWS + row, thread));
         }
     }
     take_queries(thread);
@@ -224,16 +237,18 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         let p1 = at + POSITIONS;
         let p2 = at + 2u * POSITIONS;
         let p3 = at + 3u * POSITIONS;
-        if fresh >= chunk && fresh < min(chunk + CHUNK, range.end) {
-            k0 = with_new(k0, GROUP, thread, at == fresh);
-            k1 = with_new(k1, GROUP, thread, p1 == fresh);
-            v0 = with_new(v0, GROUP + 1u, thread, at == fresh);
-            v1 = with_new(v1, GROUP + 1u, thread, p1 == fresh);
+        // New positions end where the piece does.
+        if fresh < min(chunk + CHUNK, range.end) {
+            let count = select(range.end - fresh, 1u, NEW_ROWS == 1u);
+            k0 = with_new(k0, GROUP, thread, at - fresh, count);
+            k1 = with_new(k1, GROUP, thread, p1 - fresh, count);
+            v0 = with_new(v0, GROUP + NEW_ROWS, thread, at - fresh, count);
+            v1 = with_new(v1, GROUP + NEW_ROWS, thread, p1 - fresh, count);
             if FOUR != 0u {
-                k2 = with_new(k2, GROUP, thread, p2 == fresh);
-                k3 = with_new(k3, GROUP, thread, p3 == fresh);
-                v2 = with_new(v2, GROUP + 1u, thread, p2 == fresh);
-                v3 = with_new(v3, GROUP + 1u, thread, p3 == fresh);
+                k2 = with_new(k2, GROUP, thread, p2 - fresh, count);
+                k3 = with_new(k3, GROUP, thread, p3 - fresh, count);
+                v2 = with_new(v2, GROUP + NEW_ROWS, thread, p2 - fresh, count);
+                v3 = with_new(v3, GROUP + NEW_ROWS, thread, p3 - fresh, count);
             }
         }
         let s0 = scores_of(k0, at < range.end);
@@ -260,6 +275,9 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
             v3 = load_values(thread, kv_head, p3 + CHUNK, end);
         }
     }
+    if NEW_ROWS > 1u {
+        workgroupBarrier();
+    }
     merge(thread);
     workgroupBarrier();
     for (var first = 0u; first < GROUP * QUADS; first += WG) {
@@ -277,7 +295,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         for (var s = 0u; s < SUBGROUPS; s++) {
             let factor = exp(merged_totals[s * GROUP + h].x - most);
             total += factor * merged_totals[s * GROUP + h].y;
-            sum += factor * merged[(s * GROUP + h) * QUADS + item % QUADS];
+            sum += factor * new_heads[(FIRST_MERGED + s * GROUP + h) * QUADS + item % QUADS];
         }
         put_item(item, kv_head, piece, most, total, sum);
     }

@@ -1,4 +1,7 @@
-// The heads of a new position: each by a subgroup, into `new_heads`.
+// The heads of new positions: each by a subgroup, into `new_heads`; the queries, then the new keys, then the new values.
+
+// Of the values of several new rows, an invocation's share.
+const VALUES_EACH: u32 = max((NEW_ROWS * QUADS + WG - 1u) / WG, 1u);
 
 fn projected_quad(h: u32, kv_head: u32, i: u32) -> vec4<f32> {
     let d = 4u * i;
@@ -16,8 +19,8 @@ fn norm_weight(h: u32, i: u32) -> vec4<f32> {
     return vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
 }
 
-// A query or the new key after norm and rotation, into workgroup memory.
-fn turn_head(h: u32, kv_head: u32, lane: u32) {
+// A query or the new key after norm and rotation, into workgroup memory as the head `to`.
+fn turn_head(h: u32, kv_head: u32, lane: u32, to: u32) {
     const HALF: u32 = ROTARY_DIM / 2u;
     var factor = 1.0;
     if QK_NORM != 0u {
@@ -54,8 +57,30 @@ fn turn_head(h: u32, kv_head: u32, lane: u32) {
             let sines = vec4<f32>(a.y, b.y, c.y, d.y);
             x = x * cosines + select(other, -other, first) * sines;
         }
-        new_heads[h * QUADS + i] = x;
+        new_heads[to * QUADS + i] = x;
     }
+}
+
+// The same of several rows: a query of `row`, or the key of any, if the piece holds its position.
+fn turn_of_rows(h: u32, kv_head: u32, lane: u32, range: Piece, fresh: u32) {
+    let own_row = row;
+    if h >= GROUP {
+        row = h - GROUP;
+    }
+    if h < GROUP || holds(range, fresh, row) {
+        turn_head(min(h, GROUP), kv_head, lane, h);
+    }
+    row = own_row;
+}
+
+fn value_quad(kv_head: u32, i: u32) -> vec4<f32> {
+    let d = kv_head * HEAD_DIM + 4u * i;
+    var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
+    if BIAS != 0u {
+        let at = (params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + d;
+        x += vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
+    }
+    return x;
 }
 
 fn take_value(kv_head: u32, lane: u32) {
@@ -64,17 +89,35 @@ fn take_value(kv_head: u32, lane: u32) {
         if i >= QUADS {
             break;
         }
-        let d = kv_head * HEAD_DIM + 4u * i;
-        var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
-        if BIAS != 0u {
-            let at = (params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + d;
-            x += vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
-        }
-        new_heads[(GROUP + 1u) * QUADS + i] = x;
+        new_heads[(GROUP + 1u) * QUADS + i] = value_quad(kv_head, i);
     }
 }
 
-// A quad of the new key or the new value as the cache gives it back.
+// An invocation's share of the values whose positions the piece holds: asked for before heads are turned, kept behind that.
+fn values_of_rows(thread: u32, kv_head: u32, range: Piece, fresh: u32) -> array<vec4<f32>, VALUES_EACH> {
+    var quads: array<vec4<f32>, VALUES_EACH>;
+    let own_row = row;
+    for (var j = 0u; j < VALUES_EACH; j++) {
+        let i = thread + j * WG;
+        row = i / QUADS;
+        if holds(range, fresh, row) {
+            quads[j] = value_quad(kv_head, i % QUADS);
+        }
+    }
+    row = own_row;
+    return quads;
+}
+
+fn keep_values(thread: u32, quads: array<vec4<f32>, VALUES_EACH>) {
+    for (var j = 0u; j < VALUES_EACH; j++) {
+        let i = thread + j * WG;
+        if i < NEW_ROWS * QUADS {
+            new_heads[(GROUP + NEW_ROWS) * QUADS + i] = quads[j];
+        }
+    }
+}
+
+// A quad of a new key or a new value as the cache gives it back.
 fn new_quad(which: u32, i: u32) -> Quad {
     var largest = 0.0;
     for (var j = 0u; j < BLOCK; j++) {

@@ -2,12 +2,13 @@
 
 use doppler_rdrr::DType;
 
-use super::{APART, AttentionDecode, HEADS, TOGETHER, WG, cases, tile};
+use super::{APART, AttentionDecode, HEADS, MAIN, NEW, NEW_ROW, TOGETHER, WG, cases, reference, tile};
 use crate::kernel::host_by_reference;
 use crate::{Access, Attention, AttentionReduce, Entry, Kernel, Operand, Tier, Variant, shared};
 
 /// [`AttentionDecode`] and what [`AttentionReduce`] makes of its pieces: the workgroup of a group of heads that ends last puts
-/// them together. Its operands are those of the first, but for
+/// them together. Several rows are written to the cache too: a workgroup makes all new keys and values that it sees, and writes
+/// those of its own row. Its operands are those of the first, but for
 ///
 /// | operand    | shape                                         | dtype |
 /// |------------|-----------------------------------------------|-------|
@@ -50,7 +51,7 @@ impl AttentionWhole {
     pub fn fits(&self) -> bool {
         let a = &self.0.attention;
         let whole = a.head_dim.is_multiple_of(32) && (a.num_attention_heads * a.head_dim).is_multiple_of(64);
-        whole && tile(a, A8_BYTES).is_some()
+        whole && tile(a, A8_BYTES + self.new_bytes()).is_some()
     }
 
     /// Whether a device of this tier takes pieces of the context at a time, by subgroups of workgroups of their own.
@@ -70,6 +71,12 @@ impl AttentionWhole {
         variants.into_iter().find(|variant| tier.lacks(&variant.needs).is_none())
     }
 
+    /// Bytes of workgroup memory that the keys of several rows take besides.
+    fn new_bytes(&self) -> usize {
+        let rows = self.0.attention.rows;
+        if rows > 1 { 64 * rows } else { 0 }
+    }
+
     fn bindings(&self, scratch: &'static str) -> [&'static str; 3] {
         let [y, values] = if self.0.values_apart {
             [include_str!("whole_apart.wgsl"), APART]
@@ -84,13 +91,14 @@ impl AttentionWhole {
         let (quads, rotary_dim) = (self.0.attention.head_dim / 4, self.0.rotary_dim);
         let fits = quads.is_power_of_two() && (8..=64).contains(&quads);
         let lanes = (fits && (!self.0.rope || rotary_dim.is_multiple_of(8))).then_some(quads as u32 / 4)?;
-        let files = [include_str!("subgroup_heads.wgsl"), include_str!("whole.wgsl"), shared::A8];
+        let files = [NEW, include_str!("subgroup_heads.wgsl"), include_str!("whole.wgsl"), shared::A8];
         let mut variant = self.0.variants_with(&self.bindings(ALONE), &files, 0).pop()?;
         variant.name = BY_LANES;
-        let new_heads = 4 * (self.0.group() + 2) * self.0.attention.head_dim;
-        let merged = 64 * WG + 8 * WG / lanes as usize;
-        variant.needs =
-            Tier { subgroup_size: lanes, workgroup_bytes: (new_heads + merged + A8_BYTES) as u32, ..Tier::SUBGROUP };
+        let Attention { rows, head_dim, .. } = self.0.attention;
+        let (first, merged) = (4 * (self.0.group() + 2 * rows) * head_dim, 64 * WG);
+        let heads = if rows > 1 { first.max(merged) } else { first + merged };
+        let bytes = heads + 8 * WG / lanes as usize + A8_BYTES;
+        variant.needs = Tier { subgroup_size: lanes, workgroup_bytes: bytes as u32, ..Tier::SUBGROUP };
         Some(variant)
     }
 }
@@ -103,9 +111,10 @@ impl Kernel for AttentionWhole {
     fn variants(&self) -> Vec<Variant> {
         let coherent = self.bindings(COHERENT);
         let few = self.0.splits <= Self::MOST_PIECES;
+        let rows = self.0.attention.rows;
         let mut variants = Vec::new();
         if few {
-            variants = self.0.subgroups_32(&coherent, &[LAST_END, shared::A8_SUBGROUP], LAST_BYTES);
+            variants = self.0.subgroups_32(&coherent, &[LAST_END, shared::A8_SUBGROUP], LAST_BYTES, rows);
         }
         variants.iter_mut().for_each(|variant| variant.needs.coherent = true);
         let one_piece = |mut variant: Variant| {
@@ -116,19 +125,20 @@ impl Kernel for AttentionWhole {
             // More pieces may be many positions.
             variants.extend(self.one_head_each().map(one_piece));
         }
+        let new = if rows > 1 { include_str!("new_rows.wgsl") } else { NEW_ROW };
+        let more = A8_BYTES + self.new_bytes();
         if few {
-            let files = [HEADS, include_str!("main.wgsl"), LAST_END, shared::A8];
-            for mut variant in self.0.variants_with(&coherent, &files, A8_BYTES + LAST_BYTES) {
+            let files = [HEADS, NEW, new, MAIN, LAST_END, shared::A8];
+            for mut variant in self.0.variants_with(&coherent, &files, more + LAST_BYTES) {
                 variant.name = "coherent";
                 variant.needs.coherent = true;
                 variants.push(variant);
             }
         }
-        let files = [HEADS, include_str!("main.wgsl"), include_str!("whole_end.wgsl"), shared::A8];
-        variants.extend(self.0.variants_with(&self.bindings(ALONE), &files, A8_BYTES).into_iter().map(one_piece));
-        let rows = ("ROWS", self.0.attention.rows as u32);
+        let files = [HEADS, NEW, new, MAIN, include_str!("whole_end.wgsl"), shared::A8];
+        variants.extend(self.0.variants_with(&self.bindings(ALONE), &files, more).into_iter().map(one_piece));
         for variant in &mut variants {
-            variant.consts.push(rows);
+            variant.consts.extend([("ROWS", rows as u32), ("NEW_ROWS", rows as u32)]);
             variant.needs.storage_buffers = 9 + u32::from(self.0.values_apart);
         }
         variants
@@ -168,7 +178,7 @@ impl Kernel for AttentionWhole {
         let splits = self.0.splits;
         let reduce = AttentionReduce { rows, num_attention_heads, head_dim, splits, y: DType::A8 };
         let arrivals = inputs[6].to_vec();
-        let mut written = self.0.reference(&[&inputs[..6], &inputs[7..]].concat());
+        let mut written = reference::attention_decode(&self.0, &[&inputs[..6], &inputs[7..]].concat(), true);
         let partials = written.pop().expect("partials");
         let y = reduce.reference(&[&partials]);
         written.extend([Vec::new(), arrivals].into_iter().chain(y));
@@ -177,5 +187,44 @@ impl Kernel for AttentionWhole {
 
     fn host(&self, reads: &[&[u8]], writes: &mut [&mut [u8]]) {
         host_by_reference(self, reads, writes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_rows_are_appended_and_see_no_later_ones() {
+        let attention = Attention {
+            rows: 2,
+            num_attention_heads: 2,
+            num_key_value_heads: 1,
+            head_dim: 32,
+            capacity: 4,
+            scale: 1.0,
+            softcap: None,
+            sliding_window: Some(1),
+            kv: DType::F32,
+        };
+        let whole = AttentionWhole(AttentionDecode {
+            attention,
+            splits: 1,
+            rotary_dim: 32,
+            positions: 4,
+            rope: false,
+            bias: false,
+            qk_norm: None,
+            values_apart: true,
+        });
+        let rows = |a: f32, b: f32, len| [vec![a; len], vec![b; len]].concat();
+        // A window of one position: each row gets its own value.
+        let inputs = [rows(1.0, 2.0, 96), vec![0.0], vec![0.0; 128], vec![1.0], rows(7.0, 8.0, 64), rows(9.0, 9.0, 64)];
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let values = rows(3.0, 4.0, 32);
+        let y = whole.reference(&[&inputs[..], &[&[0.0, 0.0], &values]].concat());
+        assert_eq!(y[0], [[7.0; 32], [1.0; 32], [2.0; 32], [8.0; 32]].concat());
+        assert_eq!(y[1], [[9.0; 32], [3.0; 32], [4.0; 32], [9.0; 32]].concat());
+        assert_eq!(y[4], rows(3.0, 4.0, 64));
     }
 }

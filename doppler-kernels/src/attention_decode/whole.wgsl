@@ -9,9 +9,11 @@ const CHUNK: u32 = 4u * POSITIONS;
 // Sums that are left when those of four positions are put together.
 const SLICES: u32 = POSITIONS / 4u;
 
-// The queries of the group, of which one is used, the new key and the new value.
-var<workgroup> new_heads: array<vec4<f32>, (GROUP + 2u) * QUADS>;
-var<workgroup> merged: array<vec4<f32>, POSITIONS * QUADS>;
+// Where the sums of positions are: behind the queries of the group, of which one is used, and what is new; several rows leave
+// them no room, and they take their place.
+const FIRST_MERGED: u32 = select((GROUP + 2u * NEW_ROWS) * QUADS, 0u, NEW_ROWS > 1u);
+
+var<workgroup> new_heads: array<vec4<f32>, max((GROUP + 2u * NEW_ROWS) * QUADS, FIRST_MERGED + POSITIONS * QUADS)>;
 // The largest score, and the sum of the weights.
 var<workgroup> merged_totals: array<vec2<f32>, POSITIONS>;
 
@@ -44,17 +46,18 @@ fn load_values(thread: u32, kv_head: u32, position: u32, end: u32) -> Quads {
     );
 }
 
-// The new key or value where a position is new: memory does not have it yet, as far as this workgroup can see.
-fn with_new(quads: Quads, which: u32, thread: u32, is_new: bool) -> Quads {
-    if !is_new {
+// The `index`-th new key or value, behind the head `first`, if there is such.
+fn with_new(quads: Quads, first: u32, thread: u32, index: u32, count: u32) -> Quads {
+    if index >= count {
         return quads;
     }
+    let h = first + index;
     let i = thread % LANES;
     return Quads(
-        new_quad(which, i),
-        new_quad(which, LANES + i),
-        new_quad(which, 2u * LANES + i),
-        new_quad(which, 3u * LANES + i),
+        new_quad(h, i),
+        new_quad(h, LANES + i),
+        new_quad(h, 2u * LANES + i),
+        new_quad(h, 3u * LANES + i),
     );
 }
 
@@ -104,21 +107,28 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     var v1 = load_values(thread, kv_head, own + POSITIONS, end);
     var v2 = load_values(thread, kv_head, own + 2u * POSITIONS, end);
     var v3 = load_values(thread, kv_head, own + 3u * POSITIONS, end);
+    let fresh = first_new(range);
     // Each by 32 invocations.
-    if thread < 32u {
-        turn_head(own_head, kv_head, thread);
+    if NEW_ROWS > 1u {
+        let own_values = values_of_rows(thread, kv_head, range, fresh);
+        for (var first = 0u; first <= NEW_ROWS; first += WG / 32u) {
+            let i = first + thread / 32u;
+            turn_of_rows(select(GROUP + i - 1u, own_head, i == 0u), kv_head, thread % 32u, range, fresh);
+        }
+        keep_values(thread, own_values);
+    } else if thread < 32u {
+        turn_head(own_head, kv_head, thread, own_head);
     } else if thread < 64u {
-        turn_head(GROUP, kv_head, thread - 32u);
+        turn_head(GROUP, kv_head, thread - 32u, GROUP);
     } else if thread < 96u {
         take_value(kv_head, thread - 64u);
     }
     workgroupBarrier();
-    let fresh = select(range.end, range.position, ROWS == 1u);
-    if own_head == 0u && fresh < range.end {
-        let head = fresh * params.num_key_value_heads + kv_head;
+    if own_head == 0u && holds(range, fresh, row) {
+        let head = (fresh + row) * params.num_key_value_heads + kv_head;
         for (var i = thread; i < QUADS; i += WG) {
-            store_key(head, i, new_quad(GROUP, i));
-            store_value(head, i, new_quad(GROUP + 1u, i));
+            store_key(head, i, new_quad(GROUP + row, i));
+            store_value(head, i, new_quad(GROUP + NEW_ROWS + row, i));
         }
     }
     let q_at = own_head * QUADS + thread % LANES;
@@ -133,15 +143,18 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     var sums = mat4x4<f32>();
     for (var chunk = range.begin; chunk < range.end; chunk += CHUNK) {
         let at = vec4<u32>(chunk + thread / LANES) + vec4<u32>(0u, POSITIONS, 2u * POSITIONS, 3u * POSITIONS);
-        if fresh >= chunk && fresh < min(chunk + CHUNK, range.end) {
-            k0 = with_new(k0, GROUP, thread, at.x == fresh);
-            k1 = with_new(k1, GROUP, thread, at.y == fresh);
-            k2 = with_new(k2, GROUP, thread, at.z == fresh);
-            k3 = with_new(k3, GROUP, thread, at.w == fresh);
-            v0 = with_new(v0, GROUP + 1u, thread, at.x == fresh);
-            v1 = with_new(v1, GROUP + 1u, thread, at.y == fresh);
-            v2 = with_new(v2, GROUP + 1u, thread, at.z == fresh);
-            v3 = with_new(v3, GROUP + 1u, thread, at.w == fresh);
+        // New positions end where the context does.
+        if fresh < min(chunk + CHUNK, range.end) {
+            let count = range.end - fresh;
+            let index = at - vec4<u32>(fresh);
+            k0 = with_new(k0, GROUP, thread, index.x, count);
+            k1 = with_new(k1, GROUP, thread, index.y, count);
+            k2 = with_new(k2, GROUP, thread, index.z, count);
+            k3 = with_new(k3, GROUP, thread, index.w, count);
+            v0 = with_new(v0, GROUP + NEW_ROWS, thread, index.x, count);
+            v1 = with_new(v1, GROUP + NEW_ROWS, thread, index.y, count);
+            v2 = with_new(v2, GROUP + NEW_ROWS, thread, index.z, count);
+            v3 = with_new(v3, GROUP + NEW_ROWS, thread, index.w, count);
         }
         let dots = lane_sum(vec4<f32>(dot_quads(q, k0), dot_quads(q, k1), dot_quads(q, k2), dot_quads(q, k3)));
         let next = at + vec4<u32>(CHUNK);
@@ -164,11 +177,14 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         v2 = load_values(thread, kv_head, next.z, end);
         v3 = load_values(thread, kv_head, next.w, end);
     }
-    let place = thread / LANES * QUADS + thread % LANES;
-    merged[place] = sums[0];
-    merged[place + LANES] = sums[1];
-    merged[place + 2u * LANES] = sums[2];
-    merged[place + 3u * LANES] = sums[3];
+    if NEW_ROWS > 1u {
+        workgroupBarrier();
+    }
+    let place = FIRST_MERGED + thread / LANES * QUADS + thread % LANES;
+    new_heads[place] = sums[0];
+    new_heads[place + LANES] = sums[1];
+    new_heads[place + 2u * LANES] = sums[2];
+    new_heads[place + 3u * LANES] = sums[3];
     if thread % LANES == 0u {
         merged_totals[thread / LANES] = vec2<f32>(largest, total);
     }
@@ -183,11 +199,11 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let tops = vec4<f32>(t0.x, t1.x, t2.x, t3.x);
     let most = largest_of(tops);
     let factors = exp(tops - vec4<f32>(most));
-    let first = 4u * slice * QUADS + item;
-    let sum = factors.x * merged[first] + factors.y * merged[first + QUADS] + factors.z * merged[first + 2u * QUADS]
-        + factors.w * merged[first + 3u * QUADS];
+    let first = FIRST_MERGED + 4u * slice * QUADS + item;
+    let sum = factors.x * new_heads[first] + factors.y * new_heads[first + QUADS] + factors.z * new_heads[first + 2u * QUADS]
+        + factors.w * new_heads[first + 3u * QUADS];
     workgroupBarrier();
-    merged[thread] = sum;
+    new_heads[FIRST_MERGED + thread] = sum;
     if item == 0u {
         merged_totals[slice] = vec2<f32>(most, dot(factors, vec4<f32>(t0.y, t1.y, t2.y, t3.y)));
     }
@@ -202,7 +218,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         for (var s = 0u; s < SLICES; s++) {
             let slice_factor = exp(merged_totals[s].x - top);
             weight += slice_factor * merged_totals[s].y;
-            value += slice_factor * merged[s * QUADS + thread / 4u][thread % 4u];
+            value += slice_factor * new_heads[FIRST_MERGED + s * QUADS + thread / 4u][thread % 4u];
         }
         value /= weight;
     }
