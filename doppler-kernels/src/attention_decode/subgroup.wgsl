@@ -1,7 +1,7 @@
 // Keys and values from memory into registers, where 32 consecutive invocations are a subgroup: LANES of these share a position,
 // each with LANE_QUADS of its quads, and every subgroup keeps sums of its own until the end. Heads come in fours, so that what
 // a lane keeps of them are matrices; positions are written out, since what a loop indexes is kept in memory: two, or with FOUR
-// four, which long pieces want. Between two steps other kernels run, so that instructions come from far away, and fewer start sooner.
+// four, which long pieces want. Between two steps other kernels run, so that instructions come from far away: fewer start sooner.
 
 const LANES: u32 = min(QUADS, 32u);
 const LANE_QUADS: u32 = QUADS / LANES;

@@ -153,8 +153,18 @@ fn variants(
         // As many invocations as have rows at once.
         variant(shape(name, (lanes * results).min(256), 1, results), needs, [lanes, 0], A8, team)
     };
-    variants.push(any("subgroup", Tier::SUBGROUP, 32, include_str!("team_subgroup.wgsl")));
-    variants.push(any("portable", Tier::PORTABLE, 16, include_str!("team_portable.wgsl")));
+    variants.push(any(
+        "subgroup",
+        Tier::SUBGROUP,
+        32,
+        concat!(include_str!("team_subgroup.wgsl"), "\n", include_str!("add_up.wgsl")),
+    ));
+    variants.push(any(
+        "portable",
+        Tier::PORTABLE,
+        16,
+        concat!(include_str!("team_portable.wgsl"), "\n", include_str!("add_up.wgsl")),
+    ));
     variants
 }
 

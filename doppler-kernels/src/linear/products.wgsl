@@ -1,6 +1,6 @@
-// The dot products of a workgroup's RESULTS weight rows with its ROWS of ALL_ROWS rows of activations. A team has TOGETHER
-// weight rows at a time, each lane a strip of all of them: 64 weights, which are unpacked once for all rows of activations, whose own strip
-// is loaded once for TOGETHER of weights.
+// The dot products of a workgroup's RESULTS weight rows with its ROWS of ALL_ROWS rows of activations. A team has TOGETHER weight
+// rows at a time, each lane a strip of all of them: 64 weights, which are unpacked once for all rows of activations, whose own
+// strip is loaded once for TOGETHER of weights.
 //
 // Each format has `struct Raw`, `load_strip`, which only loads, so that several are in flight, `struct Weights` and
 // `unpack_strip`; `struct Activations`, `activations` and `add_dot` are of the format or of several alike (`strips/pairs*.wgsl`).

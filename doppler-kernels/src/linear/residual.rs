@@ -40,9 +40,9 @@ pub const ENTRY: Entry = Entry {
 };
 
 impl LinearResidual {
-    /// Rows of activations that a workgroup takes of several, so that a large device has one for each of its processors: two at
-    /// most where outputs are too few for that, as weights are read again for others.
-    fn rows_of_one(&self) -> u32 {
+    /// Rows of activations that a workgroup takes: all, or, where outputs are too few to give each processor of a large device a
+    /// workgroup, one or two, as each reads its weights again.
+    fn rows_of_a_workgroup(&self) -> u32 {
         const PROCESSORS: usize = 128;
         let blocks = self.out_features / FEATURES;
         if blocks >= PROCESSORS { self.rows as u32 } else { (self.rows * blocks).div_ceil(PROCESSORS).min(2) as u32 }
@@ -66,7 +66,7 @@ impl Kernel for LinearResidual {
                 [shape("subgroup_1024x1", 1024, 1), shape("subgroup_512x2", 512, 2), shape("subgroup_512x1", 512, 1)]
             }
             (rows, in_features) => {
-                let own = self.rows_of_one();
+                let own = self.rows_of_a_workgroup();
                 let some = |name, wg| Shape { rows: own, ..shape(name, wg, 1) };
                 let (large, small) = (some("subgroup_1024x1", 1024), some("subgroup_512x1", 512));
                 // All rows, as many sums as registers hold.

@@ -33,17 +33,6 @@ fn team_sum(inv: Inv, v: f32) -> f32 {
     return sum;
 }
 
-// Adds up a turn's sums over the lanes of a team and keeps them.
-fn add_up(inv: Inv, first: u32, sums: array<f32, SUMS>) {
-    var own = sums;
-    for (var i = 0u; i < SUMS; i++) {
-        let sum = team_sum(inv, own[i]);
-        if lane(inv).x == 0u {
-            keep(first, i, sum);
-        }
-    }
-}
-
 // Invocations that add up a row's energies: which group of them this one is in, how many there are, its place and their number.
 fn adders(inv: Inv) -> vec4<u32> {
     return vec4<u32>(inv.subgroup, inv.subgroups, inv.lane, inv.lanes);

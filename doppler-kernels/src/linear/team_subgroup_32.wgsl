@@ -19,15 +19,6 @@ fn lane(inv: Inv) -> vec2<u32> {
     return vec2<u32>(inv.thread % LANES, LANES);
 }
 
-// The sum over as many consecutive invocations, 32 at most, though a subgroup may be larger.
-fn sum_of(v: f32, lanes: u32) -> f32 {
-    var sum = v;
-    for (var half = lanes / 2u; half > 0u; half /= 2u) {
-        sum += subgroupShuffleXor(sum, half);
-    }
-    return sum;
-}
-
 // The sums of a turn, and zeros, so that they can be halved.
 const PADDED: u32 = 1u << (32u - countLeadingZeros(SUMS - 1u));
 
@@ -78,5 +69,9 @@ fn adders(inv: Inv) -> vec4<u32> {
 }
 
 fn adders_sum(inv: Inv, v: f32) -> f32 {
-    return sum_of(v, 32u);
+    var sum = v;
+    for (var half = 16u; half > 0u; half /= 2u) {
+        sum += subgroupShuffleXor(sum, half);
+    }
+    return sum;
 }

@@ -1,6 +1,6 @@
-// Where things of int8 activations (`A8`) are: a row of `cols` elements is cols / 4 words of quants, then for each block of 32 its
-// scale and the sums of both halves. Of each 64 quants the four sixteens are in four planes, one behind the other. The binding
-// `y: array<u32>` takes them.
+// Where things of int8 activations (`A8`) are: a row of `cols` elements is cols / 4 words of quants, then for each block of 32
+// its scale and the sums of both halves. Of each 64 quants the four sixteens are in four planes, one behind the other. The
+// binding `y: array<u32>` takes them.
 
 fn a8_row(cols: u32, row: u32) -> u32 {
     return row * (cols / 32u) * 10u;
