@@ -24,9 +24,6 @@ fn dot16(w: vec4<u32>, q: vec4<u32>) -> i32 {
 // How many sums a team has at the end of a turn: of each row of activations, each of its weight rows.
 const SUMS: u32 = TOGETHER * ROWS;
 
-// Two steps are so few that the next strips are asked for before these are used, where one row leaves the registers.
-const DEEP: bool = AHEAD && SUMS == 1u && STRIPS <= 2u * LANES;
-
 // The workgroup's first row.
 fn first_row(inv: Inv) -> u32 {
     return select(inv.group.z * ROWS, 0u, ROWS == ALL_ROWS);
@@ -83,12 +80,8 @@ fn products(inv: Inv, first_feature: u32) {
                 // Where there are many steps, a load too many costs less than a branch does.
                 let goes_on = AHEAD && (steps > 2u || step + 1u < steps);
                 let next = strip_of(inv, min(step + 1u, steps - 1u));
-                var ahead: array<Raw, TOGETHER>;
                 var w: array<Weights, TOGETHER>;
                 for (var t = 0u; t < TOGETHER; t++) {
-                    if DEEP && goes_on {
-                        ahead[t] = load_strip(rows[t], next);
-                    }
                     if !AHEAD {
                         raw[t] = load_strip(rows[t], strip);
                     }
@@ -100,11 +93,7 @@ fn products(inv: Inv, first_feature: u32) {
                         sums[r * TOGETHER + t] = add_dot(sums[r * TOGETHER + t], w[t], own);
                         // Those of the next step are asked for as soon as there is room.
                         if r == ROWS - 1u && goes_on {
-                            if DEEP {
-                                raw[t] = ahead[t];
-                            } else {
-                                raw[t] = load_strip(rows[t], next);
-                            }
+                            raw[t] = load_strip(rows[t], next);
                         }
                     }
                 }
