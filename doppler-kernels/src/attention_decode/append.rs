@@ -1,4 +1,4 @@
-//! The keys and values of several new positions: where one row's attention needs those of another, they must come first.
+//! The keys and values of several new positions, for an attention that does not make those that it sees of other rows itself.
 
 use super::{APART, AttentionDecode, HEADS, TOGETHER, cases, reference};
 use crate::kernel::host_by_reference;

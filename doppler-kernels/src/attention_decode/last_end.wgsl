@@ -35,7 +35,7 @@ fn sum_pieces(thread: u32, kv_head: u32, item: u32, first: u32) {
         var tops: array<vec2<f32>, PIECES_AT_ONCE>;
         var sums: array<vec4<f32>, PIECES_AT_ONCE>;
         for (var i = 0u; i < PIECES_AT_ONCE; i++) {
-            // Beyond the last piece any other, which counts nothing.
+            // Beyond the last piece that one again, of which nothing is added.
             let at = start + min(piece + i * PIECE_SLICES, params.splits - 1u) * (QUADS + 1u);
             tops[i] = partials[at].xy;
             sums[i] = partials[at + 1u + item % QUADS];

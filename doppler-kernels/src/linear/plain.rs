@@ -74,13 +74,12 @@ impl Kernel for Linear {
             (..=4, _) => 32,
             _ => 16,
         };
-        let [small, large] = [self.shape("subgroup_128x2", 128, 2, lanes), self.shape("subgroup_256x1", 256, 1, lanes)];
-        let (wide, large) = match (self.rows, many) {
-            // Of many sums, activations are the more worth sharing.
-            (5.., true) => (self.shape("subgroup_256x2", 256, 2, lanes), large),
-            // Workgroups that share out the rows of activations, too.
-            (5.., false) => (small, Shape { rows: 4, ..large }),
-            _ => (small, large),
+        let large = self.shape("subgroup_256x1", 256, 1, lanes);
+        let (wide, large) = if self.rows > 4 {
+            // Of many sums, activations are the more worth sharing. Workgroups of few outputs share out the rows, too.
+            (self.shape("subgroup_256x2", 256, 2, lanes), Shape { rows: if many { large.rows } else { 4 }, ..large })
+        } else {
+            (self.shape("subgroup_128x2", 128, 2, lanes), large)
         };
         let blocks = self.shape("subgroup_512x1", 512, 1, 16);
         let shapes = match (self.rows, self.out_features, self.in_features) {

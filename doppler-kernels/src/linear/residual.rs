@@ -71,6 +71,7 @@ impl Kernel for LinearResidual {
                 let (large, small) = (some("subgroup_1024x1", 1024), some("subgroup_512x1", 512));
                 // All rows, as many sums as registers hold.
                 let all = shape("subgroup_512x2", 512, 2);
+                // A large workgroup has registers for few sums, and needs long rows.
                 let few = rows <= 4 && own <= 2;
                 if few && in_features >= 1024 { [large, small, all] } else { [small, large, all] }
             }

@@ -1,5 +1,5 @@
 // Writing activations as int8 (`A8`), as a8.wgsl does, where 32 consecutive invocations are lanes of one subgroup: through
-// registers, without barriers.
+// registers, without barriers. `valid` is the same in all 32.
 
 // Every 32 consecutive invocations hold the values of one block of row `row`; `block` is the invocation's own, written if
 // `valid`.
