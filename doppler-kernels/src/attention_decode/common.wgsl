@@ -39,6 +39,17 @@ fn projected(h: u32, kv_head: u32, d: u32) -> f32 {
     return x;
 }
 
+// A quad of the new value as the projection gave it.
+fn projected_value(kv_head: u32, i: u32) -> vec4<f32> {
+    let d = kv_head * HEAD_DIM + 4u * i;
+    var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
+    if BIAS != 0u {
+        let at = (params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + d;
+        x += vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
+    }
+    return x;
+}
+
 fn capped(dot: f32) -> f32 {
     let score = dot * params.scale;
     if SOFTCAP == 0u {

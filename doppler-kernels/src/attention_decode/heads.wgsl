@@ -86,13 +86,7 @@ fn new_value_quad(i: u32) -> Quad {
 // The new value into workgroup memory; a barrier must follow.
 fn load_new_value(thread: u32, kv_head: u32) {
     for (var i = thread; i < QUADS; i += WG) {
-        let d = kv_head * HEAD_DIM + 4u * i;
-        var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
-        if BIAS != 0u {
-            let at = (params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + d;
-            x += vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
-        }
-        new_values[i] = x;
+        new_values[i] = projected_value(kv_head, i);
     }
 }
 

@@ -63,16 +63,6 @@ fn row_key(kv_head: u32, i: u32) -> vec4<f32> {
     );
 }
 
-fn row_value(kv_head: u32, i: u32) -> vec4<f32> {
-    let d = kv_head * HEAD_DIM + 4u * i;
-    var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
-    if BIAS != 0u {
-        let at = (params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + d;
-        x += vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
-    }
-    return x;
-}
-
 // A quad of the key of `row` as the cache gives it back.
 fn row_key_quad(kv_head: u32, i: u32) -> Quad {
     var largest = 0.0;
@@ -86,9 +76,9 @@ fn row_key_quad(kv_head: u32, i: u32) -> Quad {
 fn row_value_quad(kv_head: u32, i: u32) -> Quad {
     var largest = 0.0;
     for (var j = 0u; j < BLOCK && BLOCK > 1u; j++) {
-        largest = max(largest, magnitude(row_value(kv_head, i / BLOCK * BLOCK + j)));
+        largest = max(largest, magnitude(projected_value(kv_head, i / BLOCK * BLOCK + j)));
     }
-    return pack_quad(row_value(kv_head, i), largest);
+    return pack_quad(projected_value(kv_head, i), largest);
 }
 
 // Puts the new positions, which a tile from `at` on ends with, in their places there, and the row's own in the cache.

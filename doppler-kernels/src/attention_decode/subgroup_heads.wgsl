@@ -73,23 +73,13 @@ fn turn_of_rows(h: u32, kv_head: u32, lane: u32, range: Piece, fresh: u32) {
     row = own_row;
 }
 
-fn value_quad(kv_head: u32, i: u32) -> vec4<f32> {
-    let d = kv_head * HEAD_DIM + 4u * i;
-    var x = vec4<f32>(new_value(d), new_value(d + 1u), new_value(d + 2u), new_value(d + 3u));
-    if BIAS != 0u {
-        let at = (params.num_attention_heads + params.num_key_value_heads) * HEAD_DIM + d;
-        x += vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
-    }
-    return x;
-}
-
 fn take_value(kv_head: u32, lane: u32) {
     for (var first_quad = 0u; first_quad < QUADS; first_quad += 32u) {
         let i = first_quad + lane;
         if i >= QUADS {
             break;
         }
-        new_heads[(GROUP + 1u) * QUADS + i] = value_quad(kv_head, i);
+        new_heads[(GROUP + 1u) * QUADS + i] = projected_value(kv_head, i);
     }
 }
 
@@ -101,7 +91,7 @@ fn values_of_rows(thread: u32, kv_head: u32, range: Piece, fresh: u32) -> array<
         let i = thread + j * WG;
         row = i / QUADS;
         if holds(range, fresh, row) {
-            quads[j] = value_quad(kv_head, i % QUADS);
+            quads[j] = projected_value(kv_head, i % QUADS);
         }
     }
     row = own_row;
