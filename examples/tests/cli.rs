@@ -305,6 +305,25 @@ fn bench_compares_configurations() {
 }
 
 #[test]
+fn bench_times_steps_of_several_rows() {
+    let cache = tempfile::tempdir().unwrap();
+    let bench = |last: &str| {
+        let mut command = example(env!("CARGO_BIN_EXE_bench"), cache.path());
+        command
+            .arg("--model")
+            .arg(fixture("llama3_scaled"))
+            .args(["--device", "host", "--prompt", "4", "--tokens", "2"]);
+        command.args(["--runs", "1", "--rows", "2,5", last]);
+        command
+    };
+    let told = json(&mut bench("--json"));
+    let rows = told["rows"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|row| row["rows"].clone()).collect::<Vec<_>>(), [2, 5]);
+    assert!(rows.iter().all(|row| row["ratio"].as_f64().unwrap() > 0.0 && row["kernels"].is_null()), "{told}");
+    assert_says(&succeed(&mut bench("--untuned")), &["2 rows", "5 rows", "times"]);
+}
+
+#[test]
 fn bench_goes_deeper_and_deeper() {
     let cache = tempfile::tempdir().unwrap();
     let bench = |args: &[&str]| {

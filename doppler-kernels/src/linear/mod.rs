@@ -97,10 +97,17 @@ struct Shape {
     turns: u32,
     /// Rows of activations of a workgroup, at most.
     rows: u32,
+    /// Bytes of activations that it has in workgroup memory, at most.
+    staged: u32,
 }
 
+/// Of the 48 KiB that a processor of a large device has for its workgroups, however much of it one may ask for: half, so that
+/// two workgroups run there at a time, with their results; and nearly all.
+const HALF_OF_A_PROCESSOR: u32 = 22 << 10;
+const ALL_OF_A_PROCESSOR: u32 = 44 << 10;
+
 const fn shape(name: &'static str, wg: u32, together: u32, results: u32) -> Shape {
-    Shape { name, wg, together, results, turns: 1, rows: MOST_ROWS as u32 }
+    Shape { name, wg, together, results, turns: 1, rows: MOST_ROWS as u32, staged: HALF_OF_A_PROCESSOR }
 }
 
 /// `shapes` for devices with subgroups of 32, then what others take. `files` may ask for [`shared::A8`], which stands for its
@@ -139,7 +146,7 @@ fn variants(
         let lanes = lanes.clamp(4, strips.next_power_of_two().clamp(4, 32));
         let rows = shape.rows.min(rows as u32);
         // Of few steps, one row of activations comes sooner from memory.
-        let chunk = if rows == 1 && strips <= 2 * lanes { 0 } else { chunk(strips, rows, lanes) };
+        let chunk = if rows == 1 && strips <= 2 * lanes { 0 } else { chunk(strips, rows, lanes, shape.staged) };
         let rounded = |bytes: u32| bytes.next_multiple_of(16);
         // Activations, results and the factors of norms.
         let workgroup_bytes = rows * chunk * STRIP_BYTES + rounded(4 * rows * shape.results) + rounded(4 * rows);
@@ -174,12 +181,12 @@ fn workgroups(variant: &Variant, out_features: usize, features: usize) -> [u32; 
     [x, y, variant.constant("ALL_ROWS").div_ceil(variant.constant("ROWS"))]
 }
 
-/// Strips of each row of activations that are in workgroup memory at a time: all, or as many steps as are within what nearly
-/// every device has.
-fn chunk(strips: u32, rows: u32, lanes: u32) -> u32 {
-    const BYTES: u32 = 28 << 10;
-    let most = (BYTES / (STRIP_BYTES * rows) / lanes).max(1);
-    lanes * strips.div_ceil(lanes).min(most)
+/// Strips of each row of activations that are in workgroup memory at a time: all, or as many steps as are within `bytes`, with
+/// none that is nearly empty at the end.
+fn chunk(strips: u32, rows: u32, lanes: u32, bytes: u32) -> u32 {
+    let steps = strips.div_ceil(lanes);
+    let most = (bytes / (STRIP_BYTES * rows) / lanes).max(1);
+    lanes * steps.div_ceil(steps.div_ceil(most))
 }
 
 /// How many lanes, of 4 to `most`, share the strips of a row with the fewest idle; the more the better.
@@ -235,10 +242,12 @@ mod tests {
 
     #[test]
     fn chunks_are_whole_steps_that_workgroup_memory_holds() {
-        // All of a row; an 8B Llama's eight rows of down, in seven chunks; a step at least.
+        // All of a row; an 8B Llama's eight rows of down, in four chunks, and of gate and up, in two; a step at least.
+        let (half, all) = (HALF_OF_A_PROCESSOR, ALL_OF_A_PROCESSOR);
         assert_eq!(
-            [(224, 1, 32), (224, 8, 32), (64, 8, 8), (9, 2, 16)].map(|(s, r, l)| chunk(s, r, l)),
-            [224, 32, 40, 16]
+            [(224, 1, 32, half), (224, 8, 32, all), (64, 8, 8, half), (9, 2, 16, half), (64, 8, 32, 0)]
+                .map(|(strips, rows, lanes, bytes)| chunk(strips, rows, lanes, bytes)),
+            [224, 64, 32, 16, 32]
         );
     }
 

@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{NO_NORM, NORM, STRIP, Shape, cases, product, shape, variants, workgroups};
+use super::{HALF_OF_A_PROCESSOR, NO_NORM, NORM, STRIP, Shape, cases, product, shape, variants, workgroups};
 use crate::kernel::host_by_reference;
 use crate::{Entry, Kernel, Operand, Variant};
 
@@ -77,13 +77,17 @@ impl Kernel for Linear {
         let large = self.shape("subgroup_256x1", 256, 1, lanes);
         let (wide, large) = if self.rows > 4 {
             // Of many sums, activations are the more worth sharing. Workgroups of few outputs share out the rows, too.
-            (self.shape("subgroup_256x2", 256, 2, lanes), Shape { rows: if many { large.rows } else { 4 }, ..large })
+            let own = |shape| Shape { rows: if many { large.rows } else { 4 }, ..shape };
+            (own(self.shape("subgroup_256x2", 256, 2, lanes)), own(large))
         } else {
-            (self.shape("subgroup_128x2", 128, 2, lanes), large)
+            // Four on a processor.
+            let small = self.shape("subgroup_128x2", 128, 2, lanes);
+            (Shape { staged: HALF_OF_A_PROCESSOR / 2, ..small }, large)
         };
         let blocks = self.shape("subgroup_512x1", 512, 1, 16);
         let shapes = match (self.rows, self.out_features, self.in_features) {
             (_, ..=4096, ..1024) => [blocks, wide, large],
+            (5.., 2048..=16_384, 4096..) => [wide, large, blocks],
             // But for many workgroups, a row a lane at a time is there sooner.
             (_, ..=16_384, _) => [large, wide, blocks],
             _ => [wide, large, blocks],

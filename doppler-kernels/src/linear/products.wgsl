@@ -21,6 +21,18 @@ fn dot16(w: vec4<u32>, q: vec4<u32>) -> i32 {
     return dot4I8Packed(w.x, q.x) + dot4I8Packed(w.y, q.y) + dot4I8Packed(w.z, q.z) + dot4I8Packed(w.w, q.w);
 }
 
+// The sum of a block's quants, from those of its halves.
+fn block_sum(halves: u32) -> f32 {
+    return f32((i32(halves << 16u) >> 16u) + (i32(halves) >> 16u));
+}
+
+// What is told of a strip's two blocks: of each its scale, and its scale times the sum of its quants.
+fn told(infos: vec4<u32>) -> vec4<f32> {
+    let scales = bitcast<vec2<f32>>(infos.xz);
+    let sums = scales * vec2<f32>(block_sum(infos.y), block_sum(infos.w));
+    return vec4<f32>(scales.x, sums.x, scales.y, sums.y);
+}
+
 // How many sums a team has at the end of a turn: of each row of activations, each of its weight rows.
 const SUMS: u32 = TOGETHER * ROWS;
 

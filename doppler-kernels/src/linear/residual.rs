@@ -2,7 +2,9 @@
 
 use doppler_rdrr::DType;
 
-use super::{A8, FEATURES, NO_NORM, PARAMS, Shape, cases, params, product, shape, variants, workgroups};
+use super::{
+    A8, ALL_OF_A_PROCESSOR, FEATURES, NO_NORM, PARAMS, Shape, cases, params, product, shape, variants, workgroups,
+};
 use crate::kernel::host_by_reference;
 use crate::quantize::energy;
 use crate::{Access, Entry, Kernel, Operand, Variant};
@@ -41,11 +43,12 @@ pub const ENTRY: Entry = Entry {
 
 impl LinearResidual {
     /// Rows of activations that a workgroup takes: all, or, where outputs are too few to give each processor of a large device a
-    /// workgroup, one or two, as each reads its weights again.
+    /// workgroup, one or two, as each reads its weights again. Two, too, of a few rows with little to read.
     fn rows_of_a_workgroup(&self) -> u32 {
         const PROCESSORS: usize = 128;
         let blocks = self.out_features / FEATURES;
-        if blocks >= PROCESSORS { self.rows as u32 } else { (self.rows * blocks).div_ceil(PROCESSORS).min(2) as u32 }
+        let own = if blocks < PROCESSORS { (self.rows * blocks).div_ceil(PROCESSORS).min(2) } else { self.rows };
+        if self.rows <= 4 && self.in_features <= 4096 { own.min(2) as u32 } else { own as u32 }
     }
 }
 
@@ -69,11 +72,17 @@ impl Kernel for LinearResidual {
                 let own = self.rows_of_a_workgroup();
                 let some = |name, wg| Shape { rows: own, ..shape(name, wg, 1) };
                 let (large, small) = (some("subgroup_1024x1", 1024), some("subgroup_512x1", 512));
-                // All rows, as many sums as registers hold.
-                let all = shape("subgroup_512x2", 512, 2);
+                // All rows, as many sums as registers hold, by the only workgroup of a processor.
+                let all = |name, together| Shape { staged: ALL_OF_A_PROCESSOR, ..shape(name, 512, together) };
+                let (all, all_one) = (all("subgroup_512x2_all", 2), all("subgroup_512x1_all", 1));
                 // A large workgroup has registers for few sums, and needs long rows.
-                let few = rows <= 4 && own <= 2;
-                if few && in_features >= 1024 { [large, small, all] } else { [small, large, all] }
+                match (rows, own, in_features) {
+                    (..=4, ..=2, ..=4096) if self.out_features >= 4096 => [small, large, all],
+                    (..=4, ..=2, 1024..) => [large, small, all],
+                    (_, 3.., 8192..) => [all, small, large],
+                    (_, 5.., 1024..) => [all_one, small, large],
+                    _ => [small, large, all],
+                }
             }
         };
         let files = [A8, NO_NORM, include_str!("residual.wgsl")];

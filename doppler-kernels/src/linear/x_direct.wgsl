@@ -17,3 +17,7 @@ fn place_of_strip(strip: u32, first_step: u32) -> u32 {
 fn sixteen(at: u32) -> vec4<u32> {
     return x[at];
 }
+
+fn told_at(at: u32) -> vec4<f32> {
+    return told(x[at]);
+}

@@ -13,7 +13,12 @@ fn take_activations(inv: Inv, first_step: u32, again: bool) {
     for (var i = inv.thread; i < ROWS * 5u * CHUNK; i += WG) {
         let strip = min(first_step * LANES + i % CHUNK, STRIPS - 1u);
         let plane = first_row(inv) * 5u + i / CHUNK;
-        staged[i] = x[select(min(plane, ALL_ROWS * 5u - 1u), plane, ALL_ROWS % ROWS == 0u) * STRIPS + strip];
+        let own = x[select(min(plane, ALL_ROWS * 5u - 1u), plane, ALL_ROWS % ROWS == 0u) * STRIPS + strip];
+        staged[i] = own;
+        // Sums are made once here, instead of by every lane that takes them.
+        if OFFSETS && i / CHUNK % 5u == 4u {
+            staged[i] = bitcast<vec4<u32>>(told(own));
+        }
     }
     workgroupBarrier();
 }
@@ -30,4 +35,8 @@ fn place_of_strip(strip: u32, first_step: u32) -> u32 {
 
 fn sixteen(at: u32) -> vec4<u32> {
     return staged[at];
+}
+
+fn told_at(at: u32) -> vec4<f32> {
+    return bitcast<vec4<f32>>(staged[at]);
 }

@@ -34,8 +34,8 @@ struct Args {
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Time steps of so many rows behind the prompt as well, against those of one row
-    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u8).range(2..))]
-    rows: Option<u8>,
+    #[arg(long, value_delimiter = ',', value_name = "M,…", value_parser = clap::value_parser!(u8).range(2..))]
+    rows: Vec<u8>,
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -343,16 +343,24 @@ async fn decode(pipeline: &mut DecoderPipeline, args: &Args) -> Result<Vec<Durat
     Ok(times)
 }
 
+/// Steps of each number of rows that was asked for.
+async fn rows(pipeline: &mut DecoderPipeline, prompt: &[u32], args: &Args) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for rows in &args.rows {
+        all.push(several_rows(pipeline, prompt, usize::from(*rows), args.runs).await?);
+    }
+    Ok(all)
+}
+
 /// The time of a step of several rows behind the prompt, from its submission to the logits of the last, in turns with one row,
 /// and what its kernels take.
-async fn rows(pipeline: &mut DecoderPipeline, prompt: &[u32], args: &Args) -> Result<Value> {
-    let Some(rows) = args.rows.map(usize::from) else { return Ok(Value::Null) };
+async fn several_rows(pipeline: &mut DecoderPipeline, prompt: &[u32], rows: usize, runs: usize) -> Result<Value> {
     let tokens: Vec<u32> = prompt.iter().cycle().take(rows).copied().collect();
     let mut times = [Vec::new(), Vec::new()];
     pipeline.rewind(0)?;
     pipeline.forward(prompt, 1).await?;
     // The first round makes what later ones reuse.
-    for round in 0..=8 * args.runs {
+    for round in 0..=8 * runs {
         for (rows, times) in [1, rows].into_iter().zip(&mut times) {
             pipeline.rewind(prompt.len())?;
             let started = Instant::now();
@@ -391,21 +399,34 @@ fn kernels(mut profile: impl FnMut() -> Result<Option<KernelTimes>, Error>) -> R
 
 fn table(report: &Value) {
     let Some(fields) = report.as_object() else { return };
-    let nested = ["decode_kernels", "prefill_kernels", "kernel_variants"];
+    let nested = ["decode_kernels", "prefill_kernels", "kernel_variants", "rows"];
     for (name, value) in fields.iter().filter(|(name, _)| !nested.contains(&name.as_str())) {
-        let mut value = value.clone();
-        value.as_object_mut().and_then(|object| object.remove("kernels"));
         println!("{name:26} {value}");
+    }
+    let rows: Vec<&Value> = report["rows"].as_array().into_iter().flatten().collect();
+    for value in &rows {
+        let number = |name: &str| value[name].as_f64().unwrap_or(0.0);
+        let (us, one) = (number("us"), number("one_row_us"));
+        println!(
+            "{:26} {us:.0} µs, {:.2} times the {one:.0} of one",
+            format!("{} rows", value["rows"]),
+            number("ratio")
+        );
     }
     for (kernel, variant) in report["kernel_variants"].as_object().into_iter().flatten() {
         println!("  {kernel:24} {}", variant.as_str().unwrap_or_default());
     }
-    let times = [&report["decode_kernels"], &report["prefill_kernels"], &report["rows"]["kernels"]];
-    for (kernel, value) in times.into_iter().filter_map(Value::as_object).flatten() {
-        println!(
-            "  {kernel:24} {:>4} runs {:>9.1} µs",
-            value["runs"].as_u64().unwrap_or(0),
-            value["us"].as_f64().unwrap_or(0.0)
-        );
+    let mut times =
+        vec![("decode".to_owned(), &report["decode_kernels"]), ("prompt".to_owned(), &report["prefill_kernels"])];
+    times.extend(rows.iter().map(|value| (format!("{} rows", value["rows"]), &value["kernels"])));
+    for (what, kernels) in times.into_iter().filter(|(_, kernels)| kernels.is_object()) {
+        println!("{what}");
+        for (kernel, value) in kernels.as_object().into_iter().flatten() {
+            println!(
+                "  {kernel:24} {:>4} runs {:>9.1} µs",
+                value["runs"].as_u64().unwrap_or(0),
+                value["us"].as_f64().unwrap_or(0.0)
+            );
+        }
     }
 }

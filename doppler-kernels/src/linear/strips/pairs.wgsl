@@ -5,6 +5,8 @@ struct Weights {
     scales: vec2<f32>,
 }
 
+const OFFSETS: bool = false;
+
 // The activations of a strip: quants and scales of two blocks.
 struct Activations {
     first: array<vec4<u32>, 2>,
@@ -15,8 +17,7 @@ struct Activations {
 // Those of a strip at a place of a row that begins at `start`; all zero unless `inside`.
 fn activations(place: u32, start: u32, inside: bool) -> Activations {
     let at = start + place;
-    let infos = sixteen(start + 4u * PLANE + place);
-    let scales = select(vec2<f32>(0.0), bitcast<vec2<f32>>(infos.xz), inside);
+    let scales = select(vec2<f32>(0.0), told_at(start + 4u * PLANE + place).xz, inside);
     return Activations(array(sixteen(at), sixteen(at + PLANE)), array(sixteen(at + 2u * PLANE), sixteen(at + 3u * PLANE)), scales);
 }
 

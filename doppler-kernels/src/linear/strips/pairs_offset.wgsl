@@ -6,6 +6,8 @@ struct Weights {
     offsets: vec2<f32>,
 }
 
+const OFFSETS: bool = true;
+
 // The activations of a strip: of two blocks quants, scales, and scales times the sum of the quants.
 struct Activations {
     first: array<vec4<u32>, 2>,
@@ -14,19 +16,12 @@ struct Activations {
     sums: vec2<f32>,
 }
 
-// The sum of a block's quants, from those of its halves.
-fn block_sum(halves: u32) -> f32 {
-    return f32((i32(halves << 16u) >> 16u) + (i32(halves) >> 16u));
-}
-
 // Those of a strip at a place of a row that begins at `start`; all zero unless `inside`.
 fn activations(place: u32, start: u32, inside: bool) -> Activations {
     let at = start + place;
-    let infos = sixteen(start + 4u * PLANE + place);
-    let scales = select(vec2<f32>(0.0), bitcast<vec2<f32>>(infos.xz), inside);
-    let sums = scales * vec2<f32>(block_sum(infos.y), block_sum(infos.w));
+    let told = select(vec4<f32>(0.0), told_at(start + 4u * PLANE + place), inside);
     let first = array(sixteen(at), sixteen(at + PLANE));
-    return Activations(first, array(sixteen(at + 2u * PLANE), sixteen(at + 3u * PLANE)), scales, sums);
+    return Activations(first, array(sixteen(at + 2u * PLANE), sixteen(at + 3u * PLANE)), told.xz, told.yw);
 }
 
 fn add_dot(sum: f32, w: Weights, x: Activations) -> f32 {
