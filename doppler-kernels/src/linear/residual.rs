@@ -77,7 +77,7 @@ impl Kernel for LinearResidual {
                 let (all, all_one) = (all("subgroup_512x2_all", 2), all("subgroup_512x1_all", 1));
                 // A large workgroup has registers for few sums, and needs long rows.
                 match (rows, own, in_features) {
-                    (..=4, ..=2, ..=4096) if self.out_features >= 4096 => [small, large, all],
+                    (3..=4, ..=2, ..=4096) if self.out_features >= 4096 => [small, large, all],
                     (..=4, ..=2, 1024..) => [large, small, all],
                     (_, 3.., 8192..) => [all, small, large],
                     (_, 5.., 1024..) => [all_one, small, large],
