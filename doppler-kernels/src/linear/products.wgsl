@@ -3,8 +3,8 @@
 // strip is loaded once for TOGETHER of weights.
 //
 // Each format has `struct Raw`, `load_strip`, which only loads, so that several are in flight, `struct Weights` and
-// `unpack_strip`; `struct Activations`, `activations` and `add_dot` are of the format or of several alike (`strips/pairs*.wgsl`).
-// Activations come as `x_*.wgsl` has them.
+// `unpack_strip`; `struct Activations`, `activations`, `add_dot` and whether weights have OFFSETS, which sums of activations are
+// for, are of the format or of several alike (`strips/pairs*.wgsl`). Activations come as `x_*.wgsl` has them.
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;          // [ALL_ROWS, in_features], A8
 
