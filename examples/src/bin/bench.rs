@@ -343,22 +343,24 @@ async fn decode(pipeline: &mut DecoderPipeline, args: &Args) -> Result<Vec<Durat
     Ok(times)
 }
 
-/// Steps of each number of rows that was asked for.
+/// Steps of each number of rows that was asked for, behind the prompt.
 async fn rows(pipeline: &mut DecoderPipeline, prompt: &[u32], args: &Args) -> Result<Vec<Value>> {
     let mut all = Vec::new();
+    if !args.rows.is_empty() {
+        pipeline.rewind(0)?;
+        pipeline.forward(prompt, 1).await?;
+    }
     for rows in &args.rows {
         all.push(several_rows(pipeline, prompt, usize::from(*rows), args.runs).await?);
     }
     Ok(all)
 }
 
-/// The time of a step of several rows behind the prompt, from its submission to the logits of the last, in turns with one row,
-/// and what its kernels take.
+/// The time of a step of several rows behind the prompt, which is in the cache, from its submission to the logits of the last, in
+/// turns with one row, and what its kernels take.
 async fn several_rows(pipeline: &mut DecoderPipeline, prompt: &[u32], rows: usize, runs: usize) -> Result<Value> {
     let tokens: Vec<u32> = prompt.iter().cycle().take(rows).copied().collect();
     let mut times = [Vec::new(), Vec::new()];
-    pipeline.rewind(0)?;
-    pipeline.forward(prompt, 1).await?;
     // The first round makes what later ones reuse.
     for round in 0..=8 * runs {
         for (rows, times) in [1, rows].into_iter().zip(&mut times) {

@@ -51,8 +51,8 @@ fn unpack_strip(raw: Raw, strip: u32) -> Weights {
 // Those of a strip at a place of a row that begins at `start`; all zero unless `inside`.
 fn activations(place: u32, start: u32, inside: bool) -> Activations {
     let at = start + place / 2u * 2u + (place & 1u) * PLANE;
-    let told = start + 4u * PLANE + place / 2u * 2u;
-    let scales = vec4<f32>(told_at(told).xz, told_at(told + 1u).xz);
+    let infos = start + 4u * PLANE + place / 2u * 2u;
+    let scales = vec4<f32>(told_at(infos).xz, told_at(infos + 1u).xz);
     let quants = array(sixteen(at), sixteen(at + 2u * PLANE), sixteen(at + 1u), sixteen(at + 2u * PLANE + 1u));
     return Activations(quants, select(vec4<f32>(0.0), scales, inside));
 }
