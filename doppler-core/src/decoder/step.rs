@@ -61,9 +61,9 @@ fn whole_attention(device: &Device, attention: &AttentionDecode, seen: usize) ->
 /// Pieces that each of `rows` rows' context of at most `positions` is split into, each of them `heads` workgroups.
 pub(crate) fn splits(positions: usize, heads: usize, rows: usize) -> usize {
     // What a large GPU runs at a time; with fewer, its memory waits. More than 256 pieces would make the reduction the longer
-    // part, and a piece of 64 positions is one step of the kernel. Several rows fill the device with larger ones.
+    // part, and a piece of 64 positions is one step of the kernel. Several rows fill the device with larger ones, of powers of two.
     const WORKGROUPS: usize = 1024;
-    positions.div_ceil(32 * rows.max(2)).min((WORKGROUPS / heads).clamp(64, 256))
+    positions.div_ceil(32 * rows.max(2).next_power_of_two()).min((WORKGROUPS / heads).clamp(64, 256))
 }
 
 /// The activations of a step.
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn pieces_fill_a_large_gpu_and_are_no_shorter_than_a_step() {
         assert_eq!([1, 64, 65, 512, 4096].map(|capacity| splits(capacity, 8, 1)), [1, 1, 2, 8, 64]);
-        assert_eq!([1, 2, 4, 8].map(|rows| splits(1024, 8, rows)), [16, 16, 8, 4]);
+        assert_eq!([1, 2, 3, 4, 5, 8].map(|rows| splits(1024, 8, rows)), [16, 16, 8, 8, 4, 4]);
         // One, three, eight and 32 heads at great depth.
         assert_eq!([1, 3, 8, 32].map(|heads| splits(32_768, heads, 1)), [256, 256, 128, 64]);
     }

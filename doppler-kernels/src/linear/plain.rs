@@ -68,17 +68,18 @@ impl Kernel for Linear {
         // long row, or several sums of one, as long as workgroups stay many.
         let many = self.out_features > 16_384;
         let lanes = match (self.rows, self.in_features) {
-            (1 | 5.., 4096..) if many => 16,
+            (1, 4096..) if many => 16,
             (1, _) => 32,
             _ if many => 8,
             (..=4, _) => 32,
+            (_, 4096..) if self.out_features >= 2048 => 8,
             _ => 16,
         };
         let large = self.shape("subgroup_256x1", 256, 1, lanes);
         let (wide, large) = if self.rows > 4 {
             // Of many sums, activations are the more worth sharing. Workgroups of few outputs share out the rows, too.
-            let own = |shape| Shape { rows: if many { large.rows } else { 4 }, ..shape };
-            (own(self.shape("subgroup_256x2", 256, 2, lanes)), own(large))
+            let own = |shape: Shape, all| Shape { rows: if all { shape.rows } else { 4 }, ..shape };
+            (own(self.shape("subgroup_256x2", 256, 2, lanes), many), own(large, lanes == 8))
         } else {
             // Four on a processor.
             let small = self.shape("subgroup_128x2", 128, 2, lanes);
@@ -87,7 +88,6 @@ impl Kernel for Linear {
         let blocks = self.shape("subgroup_512x1", 512, 1, 16);
         let shapes = match (self.rows, self.out_features, self.in_features) {
             (_, ..=4096, ..1024) => [blocks, wide, large],
-            (5.., 2048..=16_384, 4096..) => [wide, large, blocks],
             // But for many workgroups, a row a lane at a time is there sooner.
             (_, ..=16_384, _) => [large, wide, blocks],
             _ => [wide, large, blocks],

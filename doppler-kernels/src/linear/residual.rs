@@ -72,15 +72,13 @@ impl Kernel for LinearResidual {
                 let own = self.rows_of_a_workgroup();
                 let some = |name, wg| Shape { rows: own, ..shape(name, wg, 1) };
                 let (large, small) = (some("subgroup_1024x1", 1024), some("subgroup_512x1", 512));
-                // All rows, as many sums as registers hold, by the only workgroup of a processor.
-                let all = |name, together| Shape { staged: ALL_OF_A_PROCESSOR, ..shape(name, 512, together) };
-                let (all, all_one) = (all("subgroup_512x2_all", 2), all("subgroup_512x1_all", 1));
+                // All rows by the only workgroup of a processor.
+                let all = Shape { staged: ALL_OF_A_PROCESSOR, ..shape("subgroup_512x1_all", 512, 1) };
                 // A large workgroup has registers for few sums, and needs long rows.
                 match (rows, own, in_features) {
                     (3..=4, ..=2, ..=4096) if self.out_features >= 4096 => [small, large, all],
                     (..=4, ..=2, 1024..) => [large, small, all],
-                    (_, 3.., 8192..) => [all, small, large],
-                    (_, 5.., 1024..) => [all_one, small, large],
+                    (_, 3.., 8192..) | (_, 5.., 1024..) => [all, small, large],
                     _ => [small, large, all],
                 }
             }

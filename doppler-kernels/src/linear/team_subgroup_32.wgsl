@@ -1,5 +1,5 @@
-// A team is LANES consecutive invocations, 32 at most, where 32 of those are within one subgroup. Every number is a constant, so
-// that loops unroll.
+// A team is LANES invocations, 32 at most, where 32 consecutive ones are within one subgroup. Every number is a constant, so that
+// loops unroll.
 struct Inv {
     @builtin(local_invocation_index) thread: u32,
     @builtin(workgroup_id) group: vec3<u32>,
@@ -9,14 +9,17 @@ struct Inv {
 // Strips are asked for a step ahead: such devices have registers for it.
 const AHEAD: bool = true;
 
+// Two teams have lanes by turns: neighbours, which ask for the same activations of workgroup memory, are given them at once.
+const SPREAD: u32 = min(32u / LANES, 2u);
+
 // This invocation's team, and how many there are.
 fn team(inv: Inv) -> vec2<u32> {
-    return vec2<u32>(inv.thread / LANES, WG / LANES);
+    return vec2<u32>(inv.thread / (SPREAD * LANES) * SPREAD + inv.thread % SPREAD, WG / LANES);
 }
 
 // This invocation's place in its team, and how many there are.
 fn lane(inv: Inv) -> vec2<u32> {
-    return vec2<u32>(inv.thread % LANES, LANES);
+    return vec2<u32>(inv.thread / SPREAD % LANES, LANES);
 }
 
 // The sums of a turn, and zeros, so that they can be halved.
@@ -26,13 +29,13 @@ const PADDED: u32 = 1u << (32u - countLeadingZeros(SUMS - 1u));
 // more than one; or it adds its only sum, if none would be left. Returns by how much its first sum is a later one.
 fn exchange(own: ptr<function, array<f32, PADDED>>, lane: u32, half: u32, left: u32) -> u32 {
     if left == 0u {
-        (*own)[0] += subgroupShuffleXor((*own)[0], half);
+        (*own)[0] += subgroupShuffleXor((*own)[0], SPREAD * half);
         return 0u;
     }
     let upper = (lane & half) != 0u;
     for (var i = 0u; i < left; i++) {
         let given = select((*own)[i + left], (*own)[i], upper);
-        (*own)[i] = select((*own)[i], (*own)[i + left], upper) + subgroupShuffleXor(given, half);
+        (*own)[i] = select((*own)[i], (*own)[i + left], upper) + subgroupShuffleXor(given, SPREAD * half);
     }
     return select(0u, left, upper);
 }
