@@ -1,9 +1,10 @@
-//! Every kernel × variant on every GPU adapter at hand: edge shapes and random ones against the f64 references.
+//! Every kernel × variant on every GPU adapter at hand: edge shapes, some of large layers and random ones against the f64
+//! references.
 #![cfg(feature = "gpu-tests")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // clippy knows tests, not the functions that they call
 
 use doppler_core::{Device, DeviceChoice, DeviceOptions, selftest_cases, selftest_kernel};
-use doppler_kernels::KERNELS;
+use doppler_kernels::{KERNELS, linear};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 /// One device for each adapter. No adapter is a failure: the WGSL must really run.
@@ -24,9 +25,11 @@ fn devices() -> Vec<Device> {
 fn edge_shapes() {
     let mut misses = Vec::new();
     for device in devices() {
-        for entry in KERNELS {
-            let results = selftest_kernel(&device, entry);
-            assert!(!results.is_empty(), "{} did not run", entry.name);
+        let large = selftest_cases(&device, &linear::large_cases());
+        for (name, results) in
+            KERNELS.iter().map(|entry| (entry.name, selftest_kernel(&device, entry))).chain([("large layers", large)])
+        {
+            assert!(!results.is_empty(), "{name} did not run");
             for result in results {
                 match &result.skipped {
                     Some(why) => println!("{}/{} skipped: {why}", result.kernel, result.variant),

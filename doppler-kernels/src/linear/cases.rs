@@ -115,7 +115,20 @@ pub fn gated_edge_cases() -> Vec<Case> {
     cases.push(gated_case("odd blocks", (2, 64, 192), DType::Q8_0, Activation::Silu, 3));
     cases.push(gated_case("steps", (1, 64, 4352), DType::Q4_K, Activation::Silu, 4));
     cases.push(gated_case("steps", (2, 64, 1280), DType::Q5_0, Activation::Silu, 5));
+    cases.push(gated_case("chunks", (8, 64, 4096), DType::Q4_K, Activation::Silu, 6));
     cases
+}
+
+/// What only large layers have: too much to be made at each start.
+#[cfg(feature = "testing")]
+pub fn large_cases() -> Vec<Case> {
+    vec![
+        // The workgroups of queries to values and of a head, of many rows.
+        case("long rows", (5, 2056, 4096), DType::Q4_K, Some(1e-5), 1),
+        case("many outputs", (8, 16_448, 256), DType::Q6_K, None, 2),
+        // All rows in workgroup memory, in two chunks.
+        residual_case("long rows", (5, 4096, 8192), DType::Q6_K, 1.0, 3),
+    ]
 }
 
 #[cfg(feature = "testing")]

@@ -10,6 +10,8 @@ use doppler_rdrr::DType;
 use crate::kernel::grid;
 use crate::{Tier, Variant, shared};
 
+#[cfg(feature = "testing")]
+pub use cases::large_cases;
 pub use gated::{ENTRY as GATED_ENTRY, LinearGated};
 pub use plain::{ENTRY, Linear};
 pub use residual::{ENTRY as RESIDUAL_ENTRY, LinearResidual};

@@ -78,7 +78,9 @@ impl Kernel for LinearResidual {
                 match (rows, own, in_features) {
                     (3..=4, ..=2, ..=4096) if self.out_features >= 4096 => [small, large, all],
                     (..=4, ..=2, 1024..) => [large, small, all],
-                    (_, 3.., 8192..) | (_, 5.., 1024..) => [all, small, large],
+                    (_, 3.., 8192..) => [all, small, large],
+                    // Two on a processor, each with half of the rows.
+                    (_, 5.., 1024..) => [Shape { rows: 4, ..shape("subgroup_256x1", 256, 1) }, small, all],
                     _ => [small, large, all],
                 }
             }

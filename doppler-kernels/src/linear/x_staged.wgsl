@@ -3,21 +3,27 @@
 const PLANE: u32 = CHUNK;
 const CHUNK_STEPS: u32 = CHUNK / LANES;
 
-var<workgroup> staged: array<vec4<u32>, ROWS * 5u * CHUNK>;
+const PLACES: u32 = ROWS * 5u * CHUNK;
+
+var<workgroup> staged: array<vec4<u32>, PLACES>;
 
 // `again` where others were there before. Contains barriers: call in uniform control flow.
 fn take_activations(inv: Inv, first_step: u32, again: bool) {
     if again {
         workgroupBarrier();
     }
-    for (var i = inv.thread; i < ROWS * 5u * CHUNK; i += WG) {
+    // All invocations as often, so that their loads are on their way at once.
+    for (var n = 0u; n < (PLACES + WG - 1u) / WG; n++) {
+        let i = n * WG + inv.thread;
         let strip = min(first_step * LANES + i % CHUNK, STRIPS - 1u);
-        let plane = first_row(inv) * 5u + i / CHUNK;
-        let own = x[select(min(plane, ALL_ROWS * 5u - 1u), plane, ALL_ROWS % ROWS == 0u) * STRIPS + strip];
-        staged[i] = own;
+        let plane = min(first_row(inv) * 5u + i / CHUNK, ALL_ROWS * 5u - 1u);
+        var own = x[plane * STRIPS + strip];
         // Sums are made once here, instead of by every lane that takes them.
         if OFFSETS && i / CHUNK % 5u == 4u {
-            staged[i] = bitcast<vec4<u32>>(told(own));
+            own = bitcast<vec4<u32>>(told(own));
+        }
+        if i < PLACES {
+            staged[i] = own;
         }
     }
     workgroupBarrier();
