@@ -56,8 +56,8 @@ pub(super) fn instance() -> &'static wgpu::Instance {
     })
 }
 
-/// Held alone while adapters are listed and devices opened, and together while kernels are compiled: NVIDIA's driver crashes
-/// when threads do both at once (<https://github.com/gfx-rs/wgpu/issues/10234>).
+/// Held alone while adapters are listed and devices opened, and together while kernels are compiled and the driver is given or
+/// gives compiled ones: NVIDIA's driver crashes when threads do both at once (<https://github.com/gfx-rs/wgpu/issues/10234>).
 static DRIVER: RwLock<()> = RwLock::new(());
 
 /// To be held while something is compiled.

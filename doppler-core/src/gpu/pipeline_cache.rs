@@ -1,6 +1,7 @@
 //! Compiled pipelines on disk, where the driver lets the application keep them. It keys them by shader; the folder is the
 //! adapter's and driver's, see `learned.rs`.
 
+use super::adapter::compiling;
 use crate::learned::Learned;
 
 const FILE: &str = "pipelines.bin";
@@ -20,6 +21,7 @@ pub(super) fn open(device: &wgpu::Device, learned: &Learned) -> Option<wgpu::Pip
         tracing::warn!("{FILE} is damaged; pipelines are compiled again");
     }
     let descriptor = wgpu::PipelineCacheDescriptor { label: Some("doppler"), data, fallback: true };
+    let _compiling = compiling();
     // SAFETY: `data` must come from `PipelineCache::get_data`, of a compatible device. It does: `save` alone writes such
     // files, as a whole, into a folder of the user's own cache that is named by adapter and driver; the hash tells that the
     // bytes are those that were written, and wgpu checks vendor, device and driver in their header. Who can forge the file
@@ -31,7 +33,11 @@ pub(super) fn open(device: &wgpu::Device, learned: &Learned) -> Option<wgpu::Pip
 
 /// Keeps what the driver compiled.
 pub(super) fn save(cache: &wgpu::PipelineCache, learned: &Learned) {
-    let Some(data) = cache.get_data() else { return };
+    let data = {
+        let _compiling = compiling();
+        cache.get_data()
+    };
+    let Some(data) = data else { return };
     let bytes = [MAGIC.as_slice(), blake3::hash(&data).as_bytes(), &data].concat();
     if bytes.len() as u64 <= MOST_BYTES && learned.read(FILE, MOST_BYTES).as_deref() != Some(&bytes) {
         learned.keep(FILE, &bytes);
