@@ -60,7 +60,7 @@ pub(super) fn instance() -> &'static wgpu::Instance {
 /// gives compiled ones: NVIDIA's driver crashes when threads do both at once (<https://github.com/gfx-rs/wgpu/issues/10234>).
 static DRIVER: RwLock<()> = RwLock::new(());
 
-/// To be held while something is compiled.
+/// To be held while something is compiled, or what was compiled goes to the driver or comes from it.
 pub(super) fn compiling() -> RwLockReadGuard<'static, ()> {
     DRIVER.read()
 }

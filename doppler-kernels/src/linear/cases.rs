@@ -90,7 +90,7 @@ pub fn residual_edge_cases() -> Vec<Case> {
     }
     cases.push(residual_case("odd blocks", (2, 64, 192), DType::Q4_1, 1.0, 3));
     cases.push(residual_case("steps", (1, 64, 4352), DType::Q6_K, 1.0, 4));
-    // Two rows a workgroup, of an odd number and of an even one, and all of eight.
+    // Two rows a workgroup, of an odd number and of an even one; half of eight, and all of them.
     for (seed, shape) in [(5, (3, 2048, 256)), (6, (8, 2048, 256)), (7, (8, 4096, 1024))] {
         cases.push(residual_case("rows of a workgroup", shape, DType::Q4_K, 1.0, seed));
     }

@@ -59,10 +59,7 @@ impl Kernel for LinearGated {
                 shape("subgroup_512x1", 512, 1),
                 shape("subgroup_512x2", 512, 2),
             ],
-            (1, _) => {
-                [shape("subgroup_512x1", 512, 1), shape("subgroup_256x2", 256, 2), shape("subgroup_256x1", 256, 1)]
-            }
-            (2, _) | (..=4, ..4096) => {
+            (..=2, _) | (..=4, ..4096) => {
                 [shape("subgroup_512x1", 512, 1), shape("subgroup_256x2", 256, 2), shape("subgroup_256x1", 256, 1)]
             }
             // As many sums as registers hold.

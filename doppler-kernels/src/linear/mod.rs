@@ -247,7 +247,7 @@ mod tests {
         // All of a row; an 8B Llama's eight rows of down, in four chunks, and of gate and up, in two; a step at least.
         let (half, all) = (HALF_OF_A_PROCESSOR, ALL_OF_A_PROCESSOR);
         assert_eq!(
-            [(224, 1, 32, half), (224, 8, 32, all), (64, 8, 8, half), (9, 2, 16, half), (64, 8, 32, 0)]
+            [(224, 1, 32, half), (224, 8, 16, all), (64, 8, 8, half), (9, 2, 16, half), (64, 8, 32, 0)]
                 .map(|(strips, rows, lanes, bytes)| chunk(strips, rows, lanes, bytes)),
             [224, 64, 32, 16, 32]
         );

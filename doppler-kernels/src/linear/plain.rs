@@ -77,7 +77,8 @@ impl Kernel for Linear {
         };
         let large = self.shape("subgroup_256x1", 256, 1, lanes);
         let (wide, large) = if self.rows > 4 {
-            // Of many sums, activations are the more worth sharing. Workgroups of few outputs share out the rows, too.
+            // Of many sums, activations are the more worth sharing. Workgroups of few outputs share out the rows, too, but for
+            // those that have few lanes for a long row of weights.
             let own = |shape: Shape, all| Shape { rows: if all { shape.rows } else { 4 }, ..shape };
             (own(self.shape("subgroup_256x2", 256, 2, lanes), many), own(large, lanes == 8))
         } else {
