@@ -132,7 +132,7 @@ fn host_bytes(model: &Model, rows: usize, max_seq_len: usize, threads: usize) ->
 /// What the pieces of the context leave for one row on a GPU: of each piece and head its values, their maximum and sum, in whole
 /// fours; those of layers with a window besides.
 fn partials_bytes(config: &ModelConfig, max_seq_len: usize) -> u64 {
-    let pieces = |seen: usize| splits(seen, config.num_key_value_heads, 1) * (config.head_dim + 4);
+    let pieces = |seen: usize| splits(seen, config.num_key_value_heads) * (config.head_dim + 4);
     let windows = config.sliding_window.map_or(0, |window| pieces(window.min(max_seq_len)));
     4 * (config.num_attention_heads * (pieces(max_seq_len) + windows) + config.num_key_value_heads) as u64
 }

@@ -215,7 +215,8 @@ impl Decoder {
         let packed = self.layers.iter().flat_map(Layer::matrices).any(|matrix| linear::takes(matrix.dtype));
         let s = Scratch::new(device, c, rows, packed)?;
         let matrix_units = on_matrix_units(device, rows);
-        let splits = splits(cache.capacity, c.num_attention_heads, 1);
+        // Workgroups of a head each, a quarter as large.
+        let splits = splits(cache.capacity, c.num_attention_heads.div_ceil(4));
         let partials = if device.gpu().is_some() && rows == 1 && splits > 1 {
             let shape = [rows, c.num_attention_heads, splits, c.head_dim + 2];
             Some(device.alloc("attention_partials", &shape, DType::F32)?)

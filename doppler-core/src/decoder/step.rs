@@ -58,12 +58,12 @@ fn whole_attention(device: &Device, attention: &AttentionDecode, seen: usize) ->
     (one.by_lanes(&gpu.tier) && seen <= MOST_POSITIONS && few_workgroups).then_some(one)
 }
 
-/// Pieces that each of `rows` rows' context of at most `positions` is split into, each of them `heads` workgroups.
-pub(crate) fn splits(positions: usize, heads: usize, rows: usize) -> usize {
-    // What a large GPU runs at a time; with fewer, its memory waits. More than 256 pieces would make the reduction the longer
-    // part, and a piece of 64 positions is one step of the kernel. Several rows fill the device with larger ones, of powers of two.
-    const WORKGROUPS: usize = 1024;
-    positions.div_ceil(32 * rows.max(2).next_power_of_two()).min((WORKGROUPS / heads).clamp(64, 256))
+/// Pieces that contexts of at most `positions` are split into, each of them so many workgroups of 256 invocations.
+pub(crate) fn splits(positions: usize, workgroups: usize) -> usize {
+    // What a large GPU runs at a time: every further one makes queries ready and leaves sums once more. A piece of 64 positions is
+    // one or two steps of the kernel.
+    const WORKGROUPS: usize = 256;
+    positions.div_ceil(64).min(WORKGROUPS / workgroups).max(1)
 }
 
 /// The activations of a step.
@@ -201,7 +201,7 @@ impl Decoder {
         let c = &self.config;
         let rows = s.rows;
         let seen = c.window(i).unwrap_or(usize::MAX).min(cache.capacity);
-        let splits = splits(seen, c.num_key_value_heads, rows);
+        let splits = splits(seen, c.num_key_value_heads * rows);
         r.record(self.linear(&fused.qkv, rows, true), &[&s.normed, &fused.qkv, &s.qkv, &s.energy])?;
         if let (Some(values), Some(new_values)) = (&fused.values, &s.values) {
             r.record(self.linear(values, rows, true), &[&s.normed, values, new_values, &s.energy])?;
@@ -306,9 +306,10 @@ mod tests {
 
     #[test]
     fn pieces_fill_a_large_gpu_and_are_no_shorter_than_a_step() {
-        assert_eq!([1, 64, 65, 512, 4096].map(|capacity| splits(capacity, 8, 1)), [1, 1, 2, 8, 64]);
-        assert_eq!([1, 2, 3, 4, 5, 8].map(|rows| splits(1024, 8, rows)), [16, 16, 8, 8, 4, 4]);
-        // One, three, eight and 32 heads at great depth.
-        assert_eq!([1, 3, 8, 32].map(|heads| splits(32_768, heads, 1)), [256, 256, 128, 64]);
+        // Of eight heads, contexts of several lengths, and steps of several rows.
+        assert_eq!([1, 64, 65, 512, 4096].map(|positions| splits(positions, 8)), [1, 1, 2, 8, 32]);
+        assert_eq!([1, 2, 3, 4, 5, 8].map(|rows| splits(1024, 8 * rows)), [16, 16, 10, 8, 6, 4]);
+        // Of one head, three, eight, and more than a GPU runs at a time.
+        assert_eq!([1, 3, 8, 512].map(|heads| splits(32_768, heads)), [256, 85, 32, 1]);
     }
 }

@@ -138,9 +138,12 @@ impl AttentionDecode {
         }
         let files = [&[NEW, include_str!("subgroup_heads.wgsl"), include_str!("subgroup.wgsl")], end].concat();
         let (first, merged) = (group + 2 * new_rows, WG / 32 * group);
-        let heads = with_sums(new_rows, first, merged);
-        let bytes = 4 * head_dim * heads + 8 * merged + more;
+        let bytes = 4 * head_dim * first.max(merged) + 8 * merged + more;
         let variant = |(name, four)| {
+            // Each lane has one score of four heads at so many positions.
+            if (8usize << four) > lanes {
+                return None;
+            }
             let mut variant = self.variants_with(bindings, &files, 0).pop()?;
             variant.name = name;
             variant.consts.push(("FOUR", four));
@@ -149,7 +152,7 @@ impl AttentionDecode {
         };
         let mut variants: Vec<Variant> =
             [("subgroup_32x2", 0), ("subgroup_32x4", 1)].into_iter().filter_map(variant).collect();
-        if self.attention.capacity.div_ceil(self.splits) > 128 {
+        if self.attention.capacity.div_ceil(self.splits) > 256 {
             variants.reverse();
         }
         variants
@@ -158,12 +161,6 @@ impl AttentionDecode {
     fn group(&self) -> usize {
         self.attention.num_attention_heads / self.attention.num_key_value_heads
     }
-}
-
-/// What the heads of new rows and the sums of positions take in the workgroup memory of subgroups: one row's sums come behind its
-/// heads, those of several take their place.
-fn with_sums(new_rows: usize, heads: usize, sums: usize) -> usize {
-    if new_rows > 1 { heads.max(sums) } else { heads + sums }
 }
 
 /// Invocations whose sums are added up at the end: all, if several share an item.

@@ -1,7 +1,9 @@
 // Keys and values from memory into registers, where 32 consecutive invocations are a subgroup: LANES of these share a position,
 // each with LANE_QUADS of its quads, and every subgroup keeps sums of its own until the end. Heads come in fours, so that what
 // a lane keeps of them are matrices; positions are written out, since what a loop indexes is kept in memory: two, or with FOUR
-// four, which long pieces want. Between two steps other kernels run, so that instructions come from far away: fewer start sooner.
+// four, which long pieces want. Scores of all of them are added up over the lanes at once: a lane ends with one, of one position
+// and one head, and asks others for theirs. Between two steps other kernels run, so that instructions come from far away: fewer
+// start sooner.
 
 const LANES: u32 = min(QUADS, 32u);
 const LANE_QUADS: u32 = QUADS / LANES;
@@ -9,14 +11,15 @@ const FOURS: u32 = (GROUP + 3u) / 4u;
 const SUBGROUPS: u32 = WG / 32u;
 // Positions of one load of a workgroup, and of all that are written out.
 const POSITIONS: u32 = SUBGROUPS * 32u / LANES;
-const CHUNK: u32 = (2u + 2u * FOUR) * POSITIONS;
+const COUNT: u32 = 2u + 2u * FOUR;
+const CHUNK: u32 = COUNT * POSITIONS;
+// Lanes beside each other that have the same score; those of a position's four heads follow each other.
+const ALIKE: u32 = LANES / (4u * COUNT);
 
 // Heads that are turned, each by a subgroup; of one row, its value as well.
 const TURNED: u32 = GROUP + select(NEW_ROWS, 2u, NEW_ROWS == 1u);
-// The heads that subgroups keep at the end come behind those; several rows leave them no room, and they take their place.
-const FIRST_MERGED: u32 = select(GROUP + 2u * NEW_ROWS, 0u, NEW_ROWS > 1u);
-
-var<workgroup> new_heads: array<vec4<f32>, max(GROUP + 2u * NEW_ROWS, FIRST_MERGED + SUBGROUPS * GROUP) * QUADS>;
+// New heads; at the end, in their place, what subgroups have of each: so two workgroups fit on a processor.
+var<workgroup> new_heads: array<vec4<f32>, max(GROUP + 2u * NEW_ROWS, SUBGROUPS * GROUP) * QUADS>;
 // The largest score of a head in a subgroup, and the sum of its weights.
 var<workgroup> merged_totals: array<vec2<f32>, SUBGROUPS * GROUP>;
 
@@ -24,11 +27,13 @@ var<workgroup> merged_totals: array<vec2<f32>, SUBGROUPS * GROUP>;
 var<private> q: array<mat4x4<f32>, FOURS * LANE_QUADS>;
 // And its sums: a column for each head.
 var<private> sums: array<mat4x4<f32>, FOURS * LANE_QUADS>;
-var<private> largest: array<vec4<f32>, FOURS>;
-var<private> totals: array<vec4<f32>, FOURS>;
+// Of the lane's own head of four, the largest score of the subgroup, and of its own position the sum of the weights.
+var<private> largest: array<f32, FOURS>;
+var<private> totals: array<f32, FOURS>;
 
 alias Quads = array<Quad, LANE_QUADS>;
-alias Scores = array<vec4<f32>, FOURS>;
+// Of each four heads the lane's own score, or its weight.
+alias Scores = array<f32, FOURS>;
 
 fn load_keys(thread: u32, kv_head: u32, position: u32, end: u32) -> Quads {
     let head = min(position, end - 1u) * params.num_key_value_heads + kv_head;
@@ -64,7 +69,7 @@ fn query(h: u32, i: u32) -> vec4<f32> {
 
 fn take_queries(thread: u32) {
     for (var f = 0u; f < FOURS; f++) {
-        largest[f] = vec4<f32>(UNSEEN);
+        largest[f] = UNSEEN;
         for (var j = 0u; j < LANE_QUADS; j++) {
             let i = j * LANES + thread % LANES;
             let heads = mat4x4<f32>(query(4u * f, i), query(4u * f + 1u, i), query(4u * f + 2u, i), query(4u * f + 3u, i));
@@ -73,52 +78,82 @@ fn take_queries(thread: u32) {
     }
 }
 
-// Scores of a position for all heads, the same in all lanes that share it.
-fn scores_of(keys: Quads, seen: bool) -> Scores {
-    var scores: Scores;
-    for (var f = 0u; f < FOURS; f++) {
-        var sum = vec4<f32>(0.0);
-        for (var j = 0u; j < LANE_QUADS; j++) {
-            sum += q[f * LANE_QUADS + j] * unpack_quad(keys[j]);
-        }
-        let score = lane_sum(sum);
-        let all = vec4<f32>(capped(score.x), capped(score.y), capped(score.z), capped(score.w));
-        scores[f] = select(vec4<f32>(UNSEEN), all, seen);
+// What a lane adds to the scores of four heads at a position.
+fn part_of_scores(f: u32, keys: Quads) -> vec4<f32> {
+    var sum = vec4<f32>(0.0);
+    for (var j = 0u; j < LANE_QUADS; j++) {
+        sum += q[f * LANE_QUADS + j] * unpack_quad(keys[j]);
     }
-    return scores;
+    return sum;
 }
 
-// Makes room for larger scores.
-fn raise_largest(a: Scores, b: Scores, c: Scores, d: Scores) {
-    for (var f = 0u; f < FOURS; f++) {
-        let new_largest = max(largest[f], max(max(a[f], b[f]), max(c[f], d[f])));
-        shrink(f, new_largest);
-    }
+// A lane gives one of two sums to the lane `half` away and takes that one's other, so that each has half as many.
+fn halved(thread: u32, lower: vec4<f32>, upper: vec4<f32>, half: u32) -> vec4<f32> {
+    let own = (thread & half) != 0u;
+    return select(lower, upper, own) + subgroupShuffleXor(select(upper, lower, own), half);
 }
 
-fn shrink(f: u32, new_largest: vec4<f32>) {
+// The lane's own score of COUNT positions and four heads, from all lanes' parts.
+fn own_score(thread: u32, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> f32 {
+    var sum: vec4<f32>;
+    if FOUR != 0u {
+        let even = halved(thread, a, c, LANES / 2u);
+        let odd = halved(thread, b, d, LANES / 2u);
+        sum = halved(thread, even, odd, LANES / 4u);
+    } else {
+        sum = halved(thread, a, b, LANES / 2u);
+    }
+    let second = (thread & (2u * ALIKE)) != 0u;
+    let two = select(sum.xy, sum.zw, second) + subgroupShuffleXor(select(sum.zw, sum.xy, second), 2u * ALIKE);
+    let odd = (thread & ALIKE) != 0u;
+    var score = select(two.x, two.y, odd) + subgroupShuffleXor(select(two.y, two.x, odd), ALIKE);
+    for (var half = ALIKE / 2u; half > 0u; half /= 2u) {
+        score += subgroupShuffleXor(score, half);
+    }
+    return score;
+}
+
+// Of values that each lane has for its own score, that of a position and a head.
+fn value_of(thread: u32, value: f32, position: u32, h: u32) -> f32 {
+    return subgroupShuffle(value, thread % 32u / LANES * LANES + (4u * position + h) * ALIKE);
+}
+
+// The same of four heads.
+fn values_of(thread: u32, value: f32, position: u32) -> vec4<f32> {
+    return vec4<f32>(
+        value_of(thread, value, position, 0u),
+        value_of(thread, value, position, 1u),
+        value_of(thread, value, position, 2u),
+        value_of(thread, value, position, 3u),
+    );
+}
+
+// Makes room for larger scores; each lane's own weight.
+fn weight_of(thread: u32, f: u32, score: f32, seen: bool) -> f32 {
+    let own = select(UNSEEN, capped(score), seen);
+    var new_largest = max(largest[f], own);
+    for (var half = 16u; half >= 4u * ALIKE; half /= 2u) {
+        new_largest = max(new_largest, subgroupShuffleXor(new_largest, half));
+    }
     let factor = exp(largest[f] - new_largest);
+    let weight = select(0.0, exp(own - new_largest), seen);
     largest[f] = new_largest;
-    totals[f] *= factor;
+    totals[f] = totals[f] * factor + weight;
+    let factors = values_of(thread, factor, 0u);
     for (var j = 0u; j < LANE_QUADS; j++) {
         let s = sums[f * LANE_QUADS + j];
-        sums[f * LANE_QUADS + j] = mat4x4<f32>(s[0] * factor.x, s[1] * factor.y, s[2] * factor.z, s[3] * factor.w);
+        sums[f * LANE_QUADS + j] = mat4x4<f32>(s[0] * factors.x, s[1] * factors.y, s[2] * factors.z, s[3] * factors.w);
     }
+    return weight;
 }
 
-fn add_values(scores: Scores, values: Quads, seen: bool) {
+fn add_values(thread: u32, weights: Scores, position: u32, values: Quads) {
     for (var f = 0u; f < FOURS; f++) {
-        let weights = select(vec4<f32>(0.0), exp(scores[f] - largest[f]), seen);
-        totals[f] += weights;
+        let w = values_of(thread, weights[f], position);
         for (var j = 0u; j < LANE_QUADS; j++) {
             let v = unpack_quad(values[j]);
             let s = sums[f * LANE_QUADS + j];
-            sums[f * LANE_QUADS + j] = mat4x4<f32>(
-                s[0] + weights.x * v,
-                s[1] + weights.y * v,
-                s[2] + weights.z * v,
-                s[3] + weights.w * v,
-            );
+            sums[f * LANE_QUADS + j] = mat4x4<f32>(s[0] + w.x * v, s[1] + w.y * v, s[2] + w.z * v, s[3] + w.w * v);
         }
     }
 }
@@ -137,10 +172,9 @@ fn with_new(quads: Quads, first: u32, thread: u32, index: u32, count: u32) -> Qu
 
 // The positions of a subgroup put together, then into workgroup memory.
 fn merge(thread: u32) {
+    let lane = thread % 32u;
     for (var f = 0u; f < FOURS; f++) {
         for (var half = LANES; half < 32u; half *= 2u) {
-            shrink(f, max(largest[f], subgroupShuffleXor(largest[f], half)));
-            totals[f] += subgroupShuffleXor(totals[f], half);
             for (var j = 0u; j < LANE_QUADS; j++) {
                 let s = sums[f * LANE_QUADS + j];
                 sums[f * LANE_QUADS + j] = s + mat4x4<f32>(
@@ -151,29 +185,29 @@ fn merge(thread: u32) {
                 );
             }
         }
-        keep(thread, f, 0u, largest[f].x, totals[f].x);
-        keep(thread, f, 1u, largest[f].y, totals[f].y);
-        keep(thread, f, 2u, largest[f].z, totals[f].z);
-        keep(thread, f, 3u, largest[f].w, totals[f].w);
+        keep(thread, f, 0u);
+        keep(thread, f, 1u);
+        keep(thread, f, 2u);
+        keep(thread, f, 3u);
+        for (var half = 16u; half >= 4u * ALIKE; half /= 2u) {
+            totals[f] += subgroupShuffleXor(totals[f], half);
+        }
+        let h = 4u * f + lane / ALIKE;
+        if lane < 4u * ALIKE && lane % ALIKE == 0u && h < GROUP {
+            merged_totals[thread / 32u * GROUP + h] = vec2<f32>(largest[f], totals[f]);
+        }
     }
 }
 
 // What the subgroup has of the h-th of four heads.
-fn keep(thread: u32, f: u32, h: u32, most: f32, total: f32) {
+fn keep(thread: u32, f: u32, h: u32) {
     let lane = thread % 32u;
-    if 4u * f + h >= GROUP {
+    if 4u * f + h >= GROUP || lane >= LANES {
         return;
     }
     let own = thread / 32u * GROUP + 4u * f + h;
     for (var j = 0u; j < LANE_QUADS; j++) {
-        let s = sums[f * LANE_QUADS + j];
-        let head = select(select(s[0], s[1], h == 1u), select(s[2], s[3], h == 3u), h >= 2u);
-        if lane < LANES {
-            new_heads[(FIRST_MERGED + own) * QUADS + j * LANES + lane] = head;
-        }
-    }
-    if lane == 0u {
-        merged_totals[own] = vec2<f32>(most, total);
+        new_heads[own * QUADS + j * LANES + lane] = sums[f * LANE_QUADS + j][h];
     }
 }
 
@@ -251,33 +285,39 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
                 v3 = with_new(v3, GROUP + NEW_ROWS, thread, p3 - fresh, count);
             }
         }
-        let s0 = scores_of(k0, at < range.end);
-        let s1 = scores_of(k1, p1 < range.end);
-        var s2 = s0;
-        var s3 = s1;
-        if FOUR != 0u {
-            s2 = scores_of(k2, p2 < range.end);
-            s3 = scores_of(k3, p3 < range.end);
-            k2 = load_keys(thread, kv_head, p2 + CHUNK, end);
-            k3 = load_keys(thread, kv_head, p3 + CHUNK, end);
+        var scores: Scores;
+        for (var f = 0u; f < FOURS; f++) {
+            let a = part_of_scores(f, k0);
+            let b = part_of_scores(f, k1);
+            if FOUR != 0u {
+                scores[f] = own_score(thread, a, b, part_of_scores(f, k2), part_of_scores(f, k3));
+            } else {
+                scores[f] = own_score(thread, a, b, a, b);
+            }
         }
         k0 = load_keys(thread, kv_head, at + CHUNK, end);
         k1 = load_keys(thread, kv_head, p1 + CHUNK, end);
-        raise_largest(s0, s1, s2, s3);
-        add_values(s0, v0, at < range.end);
-        add_values(s1, v1, p1 < range.end);
+        if FOUR != 0u {
+            k2 = load_keys(thread, kv_head, p2 + CHUNK, end);
+            k3 = load_keys(thread, kv_head, p3 + CHUNK, end);
+        }
+        let own_position = at + thread % LANES / (4u * ALIKE) * POSITIONS;
+        var weights: Scores;
+        for (var f = 0u; f < FOURS; f++) {
+            weights[f] = weight_of(thread, f, scores[f], own_position < range.end);
+        }
+        add_values(thread, weights, 0u, v0);
+        add_values(thread, weights, 1u, v1);
         v0 = load_values(thread, kv_head, at + CHUNK, end);
         v1 = load_values(thread, kv_head, p1 + CHUNK, end);
         if FOUR != 0u {
-            add_values(s2, v2, p2 < range.end);
-            add_values(s3, v3, p3 < range.end);
+            add_values(thread, weights, 2u, v2);
+            add_values(thread, weights, 3u, v3);
             v2 = load_values(thread, kv_head, p2 + CHUNK, end);
             v3 = load_values(thread, kv_head, p3 + CHUNK, end);
         }
     }
-    if NEW_ROWS > 1u {
-        workgroupBarrier();
-    }
+    workgroupBarrier();
     merge(thread);
     workgroupBarrier();
     for (var first = 0u; first < GROUP * QUADS; first += WG) {
@@ -295,7 +335,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         for (var s = 0u; s < SUBGROUPS; s++) {
             let factor = exp(merged_totals[s * GROUP + h].x - most);
             total += factor * merged_totals[s * GROUP + h].y;
-            sum += factor * new_heads[(FIRST_MERGED + s * GROUP + h) * QUADS + item % QUADS];
+            sum += factor * new_heads[(s * GROUP + h) * QUADS + item % QUADS];
         }
         put_item(item, kv_head, piece, most, total, sum);
     }

@@ -2,7 +2,7 @@
 
 use doppler_rdrr::DType;
 
-use super::{APART, AttentionDecode, HEADS, MAIN, NEW, NEW_ROW, TOGETHER, WG, cases, reference, tile, with_sums};
+use super::{APART, AttentionDecode, HEADS, MAIN, NEW, NEW_ROW, TOGETHER, WG, cases, reference, tile};
 use crate::kernel::host_by_reference;
 use crate::{Access, Attention, AttentionReduce, Entry, Kernel, Operand, Tier, Variant, shared};
 
@@ -96,7 +96,7 @@ impl AttentionWhole {
         variant.name = BY_LANES;
         let Attention { rows, head_dim, .. } = self.0.attention;
         let (first, merged) = (4 * (self.0.group() + 2 * rows) * head_dim, 64 * WG);
-        let bytes = with_sums(rows, first, merged) + 8 * WG / lanes as usize + A8_BYTES;
+        let bytes = first.max(merged) + 8 * WG / lanes as usize + A8_BYTES;
         variant.needs = Tier { subgroup_size: lanes, workgroup_bytes: bytes as u32, ..Tier::SUBGROUP };
         Some(variant)
     }

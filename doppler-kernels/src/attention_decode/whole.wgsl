@@ -9,11 +9,8 @@ const CHUNK: u32 = 4u * POSITIONS;
 // Sums that are left when those of four positions are put together.
 const SLICES: u32 = POSITIONS / 4u;
 
-// Where the sums of positions are: behind the queries of the group, of which one is used, and what is new; several rows leave
-// them no room, and they take their place.
-const FIRST_MERGED: u32 = select((GROUP + 2u * NEW_ROWS) * QUADS, 0u, NEW_ROWS > 1u);
-
-var<workgroup> new_heads: array<vec4<f32>, max((GROUP + 2u * NEW_ROWS) * QUADS, FIRST_MERGED + POSITIONS * QUADS)>;
+// The queries of the group, of which one is used, and what is new; at the end, in their place, the sums of positions.
+var<workgroup> new_heads: array<vec4<f32>, max((GROUP + 2u * NEW_ROWS) * QUADS, POSITIONS * QUADS)>;
 // The largest score, and the sum of the weights.
 var<workgroup> merged_totals: array<vec2<f32>, POSITIONS>;
 
@@ -177,10 +174,8 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         v2 = load_values(thread, kv_head, next.z, end);
         v3 = load_values(thread, kv_head, next.w, end);
     }
-    if NEW_ROWS > 1u {
-        workgroupBarrier();
-    }
-    let place = FIRST_MERGED + thread / LANES * QUADS + thread % LANES;
+    workgroupBarrier();
+    let place = thread / LANES * QUADS + thread % LANES;
     new_heads[place] = sums[0];
     new_heads[place + LANES] = sums[1];
     new_heads[place + 2u * LANES] = sums[2];
@@ -199,11 +194,11 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let tops = vec4<f32>(t0.x, t1.x, t2.x, t3.x);
     let most = largest_of(tops);
     let factors = exp(tops - vec4<f32>(most));
-    let first = FIRST_MERGED + 4u * slice * QUADS + item;
+    let first = 4u * slice * QUADS + item;
     let sum = factors.x * new_heads[first] + factors.y * new_heads[first + QUADS] + factors.z * new_heads[first + 2u * QUADS]
         + factors.w * new_heads[first + 3u * QUADS];
     workgroupBarrier();
-    new_heads[FIRST_MERGED + thread] = sum;
+    new_heads[thread] = sum;
     if item == 0u {
         merged_totals[slice] = vec2<f32>(most, dot(factors, vec4<f32>(t0.y, t1.y, t2.y, t3.y)));
     }
@@ -218,7 +213,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         for (var s = 0u; s < SLICES; s++) {
             let slice_factor = exp(merged_totals[s].x - top);
             weight += slice_factor * merged_totals[s].y;
-            value += slice_factor * new_heads[FIRST_MERGED + s * QUADS + thread / 4u][thread % 4u];
+            value += slice_factor * new_heads[s * QUADS + thread / 4u][thread % 4u];
         }
         value /= weight;
     }

@@ -78,9 +78,10 @@ impl Kernel for Linear {
         let large = self.shape("subgroup_256x1", 256, 1, lanes);
         let (wide, large) = if self.rows > 4 {
             // Of many sums, activations are the more worth sharing. Workgroups of few outputs share out the rows, too, but for
-            // those that have few lanes for a long row of weights.
+            // those that have few lanes for a long row of weights: smaller ones fill a device more evenly.
             let own = |shape: Shape, all| Shape { rows: if all { shape.rows } else { 4 }, ..shape };
-            (own(self.shape("subgroup_256x2", 256, 2, lanes), many), own(large, lanes == 8))
+            let large = if lanes == 8 { self.shape("subgroup_192x1", 192, 1, lanes) } else { own(large, false) };
+            (own(self.shape("subgroup_256x2", 256, 2, lanes), many), large)
         } else {
             // Four on a processor.
             let small = self.shape("subgroup_128x2", 128, 2, lanes);
