@@ -42,12 +42,12 @@ impl MemoryPlan {
         // A row of a decode step, and one of a prompt's last layer.
         let mut scratch = most_scratch_bytes(config, chunk).saturating_add(2 * row).saturating_add(2 * logits);
         match threads {
-            // Attention in pieces and the logits of a few rows, the choice of a token, and what the pool rounds up.
+            // Attention in pieces and the logits of one row and of a few, the choice of a token, and what the pool rounds up.
             None => {
                 // Layers may have values of their own.
                 let values = (4 * config.num_hidden_layers * config.kv_dim()) as u64;
                 let row = logits.saturating_add(partials_bytes(config, max_seq_len)).saturating_add(values);
-                scratch = scratch.saturating_add(row.saturating_mul(linear::MOST_ROWS as u64));
+                scratch = scratch.saturating_add(row.saturating_mul(linear::MOST_ROWS as u64 + 1));
                 scratch = scratch.saturating_add(NextToken::bytes(config.vocab_size));
                 scratch = scratch.saturating_add(scratch / 8);
             }

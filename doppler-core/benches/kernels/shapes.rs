@@ -232,7 +232,7 @@ fn deep(d: &Decoder, positions: usize) -> Vec<Bench> {
         let shape = [positions, d.num_key_value_heads, HEAD_DIM];
         Work::Bytes(2 * kv.tensor_bytes(&shape).expect("heads are whole blocks") as u64)
     };
-    for splits in [64, 128, 256].into_iter().filter(|splits| splits * 4 <= positions) {
+    for splits in [32, 64, 128, 256].into_iter().filter(|splits| splits * 4 <= positions) {
         benches.push(Bench::stream(format!("{}_deep_{splits}", d.name), attention_reduce(d, splits)));
         for kv in [DType::F16, DType::C8] {
             let decode = attention_decode(d, positions, kv, splits);

@@ -61,7 +61,7 @@ fn whole_attention(device: &Device, attention: &AttentionDecode, seen: usize) ->
 /// Pieces that contexts of at most `positions` are split into, each of them so many workgroups of 256 invocations.
 pub(crate) fn splits(positions: usize, workgroups: usize) -> usize {
     // What a large GPU runs at a time: every further one makes queries ready and leaves sums once more. A piece of 64 positions is
-    // one or two steps of the kernel.
+    // one to four steps of the kernel.
     const WORKGROUPS: usize = 256;
     positions.div_ceil(64).min(WORKGROUPS / workgroups).max(1)
 }

@@ -152,7 +152,8 @@ impl AttentionDecode {
         };
         let mut variants: Vec<Variant> =
             [("subgroup_32x2", 0), ("subgroup_32x4", 1)].into_iter().filter_map(variant).collect();
-        if self.attention.capacity.div_ceil(self.splits) > 256 {
+        let Attention { capacity, sliding_window, .. } = self.attention;
+        if capacity.min(sliding_window.unwrap_or(capacity)).div_ceil(self.splits) > 256 {
             variants.reverse();
         }
         variants

@@ -18,7 +18,7 @@ const ALIKE: u32 = LANES / (4u * COUNT);
 
 // Heads that are turned, each by a subgroup; of one row, its value as well.
 const TURNED: u32 = GROUP + select(NEW_ROWS, 2u, NEW_ROWS == 1u);
-// New heads; at the end, in their place, what subgroups have of each: so two workgroups fit on a processor.
+// New heads; at the end, in their place, what subgroups have of each: of common shapes two workgroups fit on a processor.
 var<workgroup> new_heads: array<vec4<f32>, max(GROUP + 2u * NEW_ROWS, SUBGROUPS * GROUP) * QUADS>;
 // The largest score of a head in a subgroup, and the sum of its weights.
 var<workgroup> merged_totals: array<vec2<f32>, SUBGROUPS * GROUP>;
@@ -185,13 +185,13 @@ fn merge(thread: u32) {
                 );
             }
         }
+        for (var half = 16u; half >= 4u * ALIKE; half /= 2u) {
+            totals[f] += subgroupShuffleXor(totals[f], half);
+        }
         keep(thread, f, 0u);
         keep(thread, f, 1u);
         keep(thread, f, 2u);
         keep(thread, f, 3u);
-        for (var half = 16u; half >= 4u * ALIKE; half /= 2u) {
-            totals[f] += subgroupShuffleXor(totals[f], half);
-        }
         let h = 4u * f + lane / ALIKE;
         if lane < 4u * ALIKE && lane % ALIKE == 0u && h < GROUP {
             merged_totals[thread / 32u * GROUP + h] = vec2<f32>(largest[f], totals[f]);
@@ -202,12 +202,11 @@ fn merge(thread: u32) {
 // What the subgroup has of the h-th of four heads.
 fn keep(thread: u32, f: u32, h: u32) {
     let lane = thread % 32u;
-    if 4u * f + h >= GROUP || lane >= LANES {
-        return;
-    }
     let own = thread / 32u * GROUP + 4u * f + h;
-    for (var j = 0u; j < LANE_QUADS; j++) {
-        new_heads[own * QUADS + j * LANES + lane] = sums[f * LANE_QUADS + j][h];
+    if 4u * f + h < GROUP && lane < LANES {
+        for (var j = 0u; j < LANE_QUADS; j++) {
+            new_heads[own * QUADS + j * LANES + lane] = sums[f * LANE_QUADS + j][h];
+        }
     }
 }
 
