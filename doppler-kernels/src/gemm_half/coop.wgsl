@@ -1,4 +1,4 @@
-// A tile of TM × TN results a workgroup on matrix units: each subgroup of 32 lanes makes 64 × SN of them from f16 tiles in
+// A tile of TM × TN results a workgroup on matrix units: each subgroup of 32 lanes makes SM × SN of them from f16 tiles in
 // workgroup memory, COLS columns at a time; the next tiles are on their way while these are used.
 // A workgroup's z is its part of the columns.
 // Columns of both tiles are in the order of the weights' units: 16 of a unit's first half, then 16 of its second. `load_weights` asks for a step's weights, `store_weights` puts them into `b_tile`.
@@ -8,7 +8,7 @@
 // A step's columns in fours, and a tile's row with two fours more, so that rows begin at different banks.
 const STEP: u32 = COLS / 4u;
 const PITCH: u32 = STEP + 2u;
-const WG: u32 = 32u * (TM / 64u) * (TN / SN);
+const WG: u32 = 32u * (TM / SM) * (TN / SN);
 const A_PER: u32 = TM * STEP / WG;
 const UNITS: u32 = IN_FEATURES / 32u;
 // Units of a step in a row, and those that an invocation loads.

@@ -8,8 +8,8 @@ fn main(
     let first_row = group.y * TM;
     let first_feature = group.x * TN;
     let subgroup = thread / 32u;
-    let m = subgroup % (TM / 64u) * 64u;
-    let n = subgroup / (TM / 64u) * SN;
+    let m = subgroup % (TM / SM) * SM;
+    let n = subgroup / (TM / SM) * SN;
     var c00 = coop_mat16x16<f32, C>();
     var c01 = coop_mat16x16<f32, C>();
     var c10 = coop_mat16x16<f32, C>();

@@ -68,8 +68,8 @@ impl GemmHalf {
         blocks.div_ceil(blocks.div_ceil(parts))
     }
 
-    fn coop(&self, name: &'static str, [tm, tn, sn, cols]: [u32; 4]) -> Variant {
-        let subgroups = tm / 64 * (tn / sn);
+    fn coop(&self, name: &'static str, [tm, tn, sm, sn, cols]: [u32; 5]) -> Variant {
+        let subgroups = tm / sm * (tn / sn);
         let needs = Tier {
             cooperative_matrix: true,
             f16: true,
@@ -78,7 +78,12 @@ impl GemmHalf {
             workgroup_bytes: (tm + tn) * (2 * cols + 16) + subgroups * 1024,
             ..Tier::SUBGROUP
         };
-        let main = if sn == 64 { include_str!("coop_64x64.wgsl") } else { include_str!("coop_64x32.wgsl") };
+        let main = match (sm, sn) {
+            (64, 64) => include_str!("coop_64x64.wgsl"),
+            (64, _) => include_str!("coop_64x32.wgsl"),
+            (32, _) => include_str!("coop_32x32.wgsl"),
+            _ => include_str!("coop_16x32.wgsl"),
+        };
         let mut files = vec![include_str!("params.wgsl"), include_str!("coop.wgsl"), main];
         match linear::units_of(self.of.weight) {
             Some(units) => {
@@ -89,7 +94,7 @@ impl GemmHalf {
         }
         let signed = u32::from(self.of.weight == DType::Q8_0);
         let in_features = self.of.in_features as u32;
-        let sizes = [("TM", tm), ("TN", tn), ("SN", sn), ("COLS", cols)];
+        let sizes = [("TM", tm), ("TN", tn), ("SM", sm), ("SN", sn), ("COLS", cols)];
         let consts = sizes.into_iter().chain([("SIGNED", signed), ("IN_FEATURES", in_features)]).collect();
         Variant { name, needs, consts, files }
     }
@@ -116,15 +121,22 @@ impl Kernel for GemmHalf {
         let gemm = Variant { name: "gemm", needs: Tier::PORTABLE, consts: vec![], files };
         // Subgroups of 64 × 64 results read the least for each of them. Small tiles waste less of few rows, and give more
         // workgroups where there are few.
-        let wide = self.coop("coop_128x128_64x64", [128, 128, 64, 32]);
-        let large = self.coop("coop_128x128_64x32", [128, 128, 32, 64]);
-        let small = self.coop("coop_64x128_64x32", [64, 128, 32, 64]);
-        if self.of.rows <= 64 && self.of.in_features <= 8192
-            || self.parts * tiles(self.of.rows, self.of.out_features) < 96
-        {
-            vec![small, large, wide, gemm]
+        let wide = self.coop("coop_128x128_64x64", [128, 128, 64, 64, 32]);
+        let large = self.coop("coop_128x128_64x32", [128, 128, 64, 32, 64]);
+        let small = self.coop("coop_64x128_64x32", [64, 128, 64, 32, 64]);
+        // Of few rows those would make 64 at least; a subgroup that is a workgroup waits for nobody.
+        let few = self.coop("coop_32x32_32x32", [32, 32, 32, 32, 32]);
+        let fewest = self.coop("coop_16x32_16x32", [16, 32, 16, 32, 32]);
+        let MatMul { rows, out_features, in_features, .. } = self.of;
+        let fills = self.parts * tiles(rows, out_features) >= 96;
+        if rows <= 16 {
+            vec![fewest, few, small, large, wide, gemm]
+        } else if rows <= 32 {
+            vec![few, small, large, wide, fewest, gemm]
+        } else if rows <= 64 && in_features <= 8192 || !fills {
+            vec![small, large, wide, few, fewest, gemm]
         } else {
-            vec![wide, large, small, gemm]
+            vec![wide, large, small, few, fewest, gemm]
         }
     }
 
