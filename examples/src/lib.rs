@@ -5,6 +5,7 @@ mod answer;
 pub mod paired;
 pub mod roofs;
 pub mod synthetic;
+pub mod tables;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
