@@ -186,7 +186,25 @@ impl Kernel for GemmHalf {
 
 #[cfg(test)]
 mod tests {
+    use doppler_rdrr::DType;
+
     use super::GemmHalf;
+    use crate::tuning::source_hash;
+    use crate::{Kernel, MatMul};
+
+    #[test]
+    fn few_rows_begin_with_small_tiles_and_are_not_tuned_as_many() {
+        let (out_features, in_features, weight) = (28_672, 4096, DType::Q4_K);
+        let variants = |rows| {
+            let of = MatMul { rows, out_features, in_features, weight, y_stride: out_features, y_offset: 0 };
+            GemmHalf { of, parts: 1 }.variants()
+        };
+        let first = [9, 16, 17, 32, 33, 512].map(|rows| variants(rows)[0].name);
+        let [fewest, few] = ["coop_16x32_16x32", "coop_32x32_32x32"];
+        assert_eq!(first, [fewest, fewest, few, few, "coop_64x128_64x32", "coop_128x128_64x64"]);
+        // Both are looked up as 64 rows.
+        assert_ne!(source_hash(&variants(32)), source_hash(&variants(64)));
+    }
 
     #[test]
     fn parts_fill_and_are_never_empty() {
